@@ -1,0 +1,1 @@
+"""The accelerator in Amaranth HDL: token ids in, class and exit decision out."""

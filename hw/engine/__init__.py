@@ -1,0 +1,1 @@
+"""The engine: output-stationary array, sequencer, weight fetcher and vector path."""
