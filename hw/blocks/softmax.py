@@ -16,7 +16,7 @@ from golden_model.numerics import (
 )
 from golden_model.ops.softmax import exp_table
 from hw.blocks._check import check_int
-from hw.blocks.divider import Divider
+from hw.blocks.integer_divider import IntegerDivider
 
 MAX_KEYS = 512
 """EXP_SUM_BITS holds the sum of this many exponentials."""
