@@ -1,0 +1,34 @@
+"""Amaranth component to Verilog text, the same text on every machine and in every run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Elaboratable
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = None) -> str:
+    """Verilog-2005 of ``component`` as module ``name``.
+
+    Ports are those of the component's signature, nested members joined by two underscores (``i.payload`` becomes
+    ``i__payload``), plus ``clk`` and ``rst``. Source locations are left out, so that the text does not depend on
+    where the project lies.
+
+    Args:
+        component: a ``wiring.Component``, not yet elaborated.
+        name: the top module's name.
+        platform: handed to ``elaborate``.
+
+    Raises:
+        ValueError: ``name`` is not a Verilog identifier.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"module name {name!r} is not a Verilog identifier")
+    text: str = verilog.convert(
+        component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True
+    )
+    return text
