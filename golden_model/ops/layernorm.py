@@ -29,8 +29,8 @@ def reciprocal_sqrt(variance: Tensor) -> tuple[Tensor, Tensor]:
     """(R, e) with R / 2^(16+e) ~ 1/sqrt(variance), for int64 ``variance`` >= 1.
 
     e = floor((bit_length(V) - 1) / 2); the mantissa M = floor(V·2^14 / 4^e) lies in 2^14..2^16 - 1;
-    R = min(floor(sqrt(2^46 / M)), 65535), 2^15 <= R, found bit by bit as the hardware does. Relative error below 2^-13.9: M is truncated
-    (2^-14 of it, halved by the root) and R is floored (2^-15).
+    R = min(floor(sqrt(2^46 / M)), 65535), 2^15 <= R, found bit by bit as the hardware does. Relative error
+    below 2^-13.9: M is truncated (2^-14 of it, halved by the root) and R is floored (2^-15).
     """
     exponent = (bit_length(variance) - 1) >> 1
     down = (2 * exponent - (RSQRT_MANTISSA_BITS - 2)).clamp(min=0)
@@ -51,9 +51,7 @@ def normalize(y: Tensor) -> Tensor:
     s1, _, variance = statistics(y)
     root, exponent = reciprocal_sqrt(variance)
     deviation = y.shape[-1] * y - s1.unsqueeze(-1)
-    scaled = saturate_signed(
-        round_shift(deviation << NORM_FRACTION_BITS, exponent.unsqueeze(-1)), NORM_BITS
-    )
+    scaled = saturate_signed(round_shift(deviation << NORM_FRACTION_BITS, exponent.unsqueeze(-1)), NORM_BITS)
     return round_shift(scaled * root.unsqueeze(-1), RSQRT_BITS)
 
 
