@@ -1,0 +1,76 @@
+# Everything here runs inside .venv; nothing is installed outside this folder.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Pinned and installed first: an open range may bring several GB of accelerator packages.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+# Different difficulty on purpose: plain, hedged, negated, contrastive, sarcastic, very short, long.
+DEMO_SENTENCES := \
+	"a wonderful , moving film" \
+	"dull and predictable" \
+	"great" \
+	"it is not a bad movie , but it is not a good one either" \
+	"the acting is superb even if the story never quite comes together" \
+	"i wanted to like it far more than i did" \
+	"if you enjoy watching paint dry , this is the film for you" \
+	"two hours of my life that i will gladly give again to see this quiet , funny and deeply human story"
+# More sentences of your own: make demo SENTENCES='"the first one" "the second one"'
+SENTENCES ?=
+
+.PHONY: help setup setup-train check-tools demo test test-all lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      sentences through the simulated accelerator, compared with the golden model"
+	@echo "make test      linters, type checker and every test that is not marked slow"
+	@echo "make test-all  the slow tests too"
+	@echo "make lint      linters and type checker only"
+	@echo "make setup     create $(VENV) only (the other targets do it when needed)"
+	@echo "make setup-train  adds the packages that training from MiniLM needs"
+	@echo "make clean     remove build outputs; $(VENV) stays"
+
+check-tools:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another with PYTHON=..." >&2; exit 2; }
+	@for tool in g++ make perl; do command -v $$tool >/dev/null \
+		|| { echo "error: $$tool not found; Verilator compiles its models with g++, make and perl" >&2; exit 2; }; done
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt | check-tools
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "error: $(PYTHON) has no venv module (on Debian: python3-venv)" >&2; exit 2; }
+	@echo "setting up $(VENV): a few minutes, mostly downloads"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup-train: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+
+demo: $(STAMP)
+	$(BIN)/elbert run --backend rtl --json runs/demo.json $(DEMO_SENTENCES) $(SENTENCES)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
