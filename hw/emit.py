@@ -14,9 +14,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = None) -> str:
     """Verilog-2005 of ``component`` as module ``name``.
 
-    Ports are those of the component's signature, nested members joined by two underscores (``i.payload`` becomes
-    ``i__payload``), plus ``clk`` and ``rst``. Source locations are left out, so that the text does not depend on
-    where the project lies.
+    Ports are those of the component's signature, nested members joined by two underscores (``i.payload``
+    becomes ``i__payload``), plus ``clk`` and ``rst``. Source locations are left out, so that the text does
+    not depend on where the project lies.
 
     Args:
         component: a ``wiring.Component``, not yet elaborated.

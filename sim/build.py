@@ -1,12 +1,12 @@
-"""Verilog to a simulation binary: Verilator with only the top's ports visible, kept in a content-addressed cache.
+"""Verilog to a simulation binary: Verilator with only the top module's ports visible, and a cache.
 
-``build(sources, top=..., options=BuildOptions())`` returns the binary's path. The key is a SHA-256 over the sources,
-the options and the versions of Verilator, cocotb and the compiler, so that equal inputs never build twice, and different
-ones never meet. A build happens in a temporary folder and is renamed into place while a lock file of its key is held:
-parallel processes wait for one build instead of repeating it.
+``build(sources, top=..., options=BuildOptions())`` returns the binary's path. The key is a SHA-256 over the
+sources, the options and the versions of Verilator, cocotb and the compiler, so that equal inputs never
+build twice, and different ones never meet. A build happens in a temporary folder and is renamed into place
+while a lock file of its key is held: parallel processes wait for one build instead of repeating it.
 
-Only the ports of the top module are visible to cocotb: making every signal public, as cocotb's runner does, costs a
-factor of 6 in speed and 9 in build time on a 32x32 array.
+Only the ports of the top module are visible to cocotb: making every signal public, as cocotb's runner does,
+costs a factor of 6 in speed and 9 in build time on a 32x32 array.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class BuildOptions:
     """What a build can be asked for.
 
     Attributes:
-        fast: undefined and initial values are whatever is cheapest (speed runs). Otherwise they are random, with the
-            run's seed (correctness runs).
-        optimize: the compiler's level for the model, 0 to 3. 1 builds small designs quicker, 3 runs large ones faster.
+        fast: undefined and initial values are whatever is cheapest (speed runs). Otherwise they are random,
+            with the run's seed (correctness runs).
+        optimize: the compiler's level for the model, 0 to 3. 1 builds small designs quicker, 3 runs large
+            ones faster.
         trace: a build that can write a VCD.
         timing: keep delays in the Verilog (``#5``), off by default.
         parameters: values for the top module's parameters.
@@ -65,7 +66,7 @@ class BuildOptions:
 
 
 def normalise_sources(sources: Mapping[str, str] | Sequence[str | Path] | str | Path) -> dict[str, str]:
-    """File name to Verilog text, from a dictionary of that shape, or texts and paths (a text holds a newline)."""
+    """File name to Verilog text, from such a dictionary, or from texts and paths (a text holds a newline)."""
     if isinstance(sources, Mapping):
         named = dict(sources)
     else:

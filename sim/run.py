@@ -23,17 +23,21 @@ and in ``bench_adder.py``, the cocotb side::
 
 What holds:
 
-- ``sources`` is ``{file name: text}`` or a list of texts and paths; builds are cached (``sim.build``). ``test_module`` is a
-  dotted module name, or the path of a .py file (its folder is then importable). Only the ports of ``top`` are visible.
-- An input ``clk`` of the top module is driven by the simulator's main loop, period ``clock_ns``. RisingEdge(dut.clk)
-  samples values from before the edge, and writes take effect after it. ``clock_ns=None`` leaves the clock to the bench.
-- A failing test raises ``BenchFailure`` (``check=False``: returned instead) whose text names each failed test, its
-  message, the log and the wave file. The failure was repeated with waves, same seed, into ``run_dir/waves.vcd``.
+- ``sources`` is ``{file name: text}`` or a list of texts and paths; builds are cached (``sim.build``).
+  ``test_module`` is a dotted module name, or the path of a .py file (its folder is then importable). Only
+  the ports of ``top`` are visible.
+- An input ``clk`` of the top module is driven by the simulator's main loop, period ``clock_ns``.
+  RisingEdge(dut.clk) samples values from before the edge, and writes take effect after it.
+  ``clock_ns=None`` leaves the clock to the bench.
+- A failing test raises ``BenchFailure`` (``check=False``: returned instead) whose text names each failed
+  test, its message, the log and the wave file. The failure was repeated with waves, same seed, into
+  ``run_dir/waves.vcd``.
 - A run over ``timeout_s`` of wall-clock time is ended and raises ``BenchTimeout``. It is not repeated.
 - ``$error``, ``$fatal`` or a crash of the simulator fail the run even where every cocotb test passed.
-- ``run_dir`` is where log, results.xml and files that the bench writes lie (it is the simulator's working folder). By
-  default a temporary folder, removed if everything passed.
-- ``BuildOptions(fast=True, optimize=3)`` for long speed runs; the default randomises undefined values by ``seed``.
+- ``run_dir`` is where log, results.xml and files that the bench writes lie (it is the simulator's working
+  folder). By default a temporary folder, removed if everything passed.
+- ``BuildOptions(fast=True, optimize=3)`` for long speed runs; the default randomises undefined values by
+  ``seed``.
 """
 
 from __future__ import annotations
@@ -128,7 +132,7 @@ class BenchTimeout(BenchFailure):
     """A bench did not end within its time."""
 
 
-# --- the cocotb side ---------------------------------------------------------------------------------------------
+# --- the cocotb side ---
 
 
 def _bench_dir() -> Path:
@@ -154,13 +158,13 @@ def bench_args() -> dict[str, Any]:
 
 
 def report(**metrics: Any) -> None:
-    """Hands JSON values back to the caller of ``run_bench``, as ``result.metrics`` (call it from the cocotb module)."""
+    """Hands JSON values back to the caller of ``run_bench``, as ``result.metrics`` (for the bench)."""
     path = _bench_dir() / _METRICS_FILE
     known = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(known | metrics))
 
 
-# --- the calling side --------------------------------------------------------------------------------------------
+# --- the calling side ---
 
 
 def _write_arguments(folder: Path, values: Mapping[str, Any]) -> None:
@@ -316,7 +320,8 @@ def run_bench(
     run_dir: Path | str | None = None,
     check: bool = True,
 ) -> BenchResult:
-    """Builds (or finds) the simulation and runs the cocotb tests of ``test_module`` on it; see the module's text.
+    """Builds (or finds) the simulation and runs the cocotb tests of ``test_module`` on it (see
+    above).
 
     Args:
         sources: ``{file name: Verilog text}``, or a list of texts and paths.
@@ -402,7 +407,8 @@ def run_component(
 ) -> BenchResult:
     """``run_bench`` on an Amaranth component, emitted as module ``name``; further arguments as there.
 
-    The ports are the signature's, members joined by two underscores (``dut.i__payload``), plus ``clk`` and ``rst``.
+    The ports are the signature's, members joined by two underscores (``dut.i__payload``), plus ``clk`` and
+    ``rst``.
     """
     from hw.emit import to_verilog
 

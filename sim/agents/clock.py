@@ -10,15 +10,16 @@ from cocotb.triggers import RisingEdge, Timer
 
 
 def period_ns() -> float:
-    """Clock period of this run in nanoseconds (``clock_ns`` of ``run_bench``; 10 if the bench drives the clock)."""
+    """Clock period of this run in nanoseconds: ``clock_ns`` of ``run_bench``, or 10 where that is None."""
     return float(os.environ.get("ELBERT_BENCH_CLOCK_NS", "10"))
 
 
 async def start(dut: Any, *, reset_cycles: int = 2) -> None:
-    """Makes sure ``dut.clk`` runs, holds ``dut.rst`` (if there is one) for ``reset_cycles``, and returns after an edge.
+    """Makes sure ``dut.clk`` runs, holds ``dut.rst`` (if there is one) for ``reset_cycles``, and returns
+    after an edge.
 
-    The simulator's main loop drives the clock of a ``run_bench`` with ``clock_ns`` (4.1 M cycles/s on a counter);
-    otherwise cocotb's clock is started (0.72 M cycles/s).
+    The simulator's main loop drives the clock of a ``run_bench`` with ``clock_ns`` (4.1 M cycles/s on a
+    counter); otherwise cocotb's clock is started (0.72 M cycles/s).
     """
     if "ELBERT_BENCH_CLOCK_NS" not in os.environ:
         Clock(dut.clk, period_ns(), "ns").start(start_high=False)
