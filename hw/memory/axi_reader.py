@@ -1,0 +1,207 @@
+"""Linear reads over AXI4: commands in, a stream of beats out, bursts in flight behind each other."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.interfaces import (
+    AXI_ADDRESS_BITS,
+    AXI_BOUNDARY,
+    READ_BYTES_BITS,
+    Axi4Read,
+    ReadCommand,
+    read_command_stream,
+    read_data_stream,
+)
+
+BURST_INCR = 1
+
+
+class AxiReader(wiring.Component):
+    """Turns linear reads into AXI4 bursts and their beats into a stream.
+
+    Two commands wait behind the one being split, so consecutive commands stream back to back. A
+    burst ends at a 4 KB boundary and after ``max_burst`` beats; up to ``outstanding`` bursts are in
+    flight, which hides ``outstanding * max_burst`` cycles of memory latency.
+
+    Latency: 3 cycles from a command to ``arvalid``, 1 from ``rvalid`` to ``data.valid``.
+    Throughput: one beat per cycle; one burst planned every 2 cycles.
+
+    A beat answered with SLVERR or DECERR is not passed on; it raises ``error`` until ``clear``.
+    ``error`` and ``abort`` forget every queued command, stop issuing (an offered ``arvalid`` is
+    kept until it is taken, as AXI4 asks), swallow the outstanding beats, and may withdraw
+    ``data.valid``. Commands are accepted again when nothing is outstanding and ``error`` is low.
+
+    Parameters
+    ----------
+    data_width : int
+        Bits of a beat, one of `hw.interfaces.AXI_DATA_BITS`.
+    max_burst : int
+        Beats of the longest burst, 1..256.
+    outstanding : int
+        Bursts in flight, 1..16.
+
+    Members
+    -------
+    command : In(stream of ReadCommand)
+        Address and bytes, multiples of the beat: lower bits are ignored. 0 bytes reads nothing.
+    data : Out(stream of read_beat(data_width))
+    m_axi : Out(Axi4Read(data_width))
+    error : Out(1)
+        Sticky.
+    clear : In(1)
+        Lowers ``error``.
+    abort : In(1)
+        Pulse.
+    idle : Out(1)
+        Nothing is queued, outstanding or waiting at ``data``.
+
+    Raises
+    ------
+    ValueError
+        A parameter is outside its bound.
+    """
+
+    def __init__(self, data_width: int, *, max_burst: int = 64, outstanding: int = 4) -> None:
+        if not 1 <= max_burst <= 256:
+            raise ValueError(f"max_burst {max_burst} is outside 1..256")
+        if not 1 <= outstanding <= 16:
+            raise ValueError(f"outstanding {outstanding} is outside 1..16")
+        self.data_width = data_width
+        self.max_burst = max_burst
+        self.outstanding = outstanding
+        super().__init__(
+            {
+                "command": In(read_command_stream()),
+                "data": Out(read_data_stream(data_width)),
+                "m_axi": Out(Axi4Read(data_width)),
+                "error": Out(1),
+                "clear": In(1),
+                "abort": In(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        bus = self.m_axi
+        beat_bytes = self.data_width // 8
+        beat_bits = (beat_bytes - 1).bit_length()
+        page_beats = AXI_BOUNDARY // beat_bytes
+        burst_max = min(self.max_burst, page_beats)
+
+        flush = Signal()
+
+        # Commands wait here.
+        queue = fifo.SyncFIFO(width=ReadCommand.size, depth=2)
+        m.submodules.queue = ResetInserter(flush)(queue)
+        queued = Signal(ReadCommand)
+        m.d.comb += [
+            queue.w_data.eq(self.command.payload),
+            queue.w_en.eq(self.command.valid & self.command.ready),
+            self.command.ready.eq(queue.w_rdy & ~flush & ~self.abort),
+            queued.eq(queue.r_data),
+        ]
+
+        # The command being split: `address` and `left` in beats.
+        address = Signal(AXI_ADDRESS_BITS - beat_bits)
+        left = Signal(READ_BYTES_BITS - beat_bits)
+        burst = Signal(range(burst_max + 1))
+        last = Signal()
+        in_flight = Signal(range(self.outstanding + 1))
+        push = Signal()
+        pop = Signal()
+
+        to_page_end = Signal(range(page_beats + 1))
+        limit = Signal(range(burst_max + 1))
+        planned = Signal(range(burst_max + 1))
+        offset_bits = (page_beats - 1).bit_length()
+        m.d.comb += [
+            to_page_end.eq(page_beats - address[:offset_bits]),
+            limit.eq(Mux(to_page_end < burst_max, to_page_end, burst_max)),
+            planned.eq(Mux(left < limit, left, limit)),
+        ]
+        m.d.comb += [
+            bus.arsize.eq(beat_bits),
+            bus.arburst.eq(BURST_INCR),
+            bus.araddr.eq(Cat(Signal(beat_bits), address)),
+        ]
+
+        loading = Signal()
+        with m.FSM():
+            with m.State("LOAD"):
+                m.d.comb += [loading.eq(1), queue.r_en.eq(1)]
+                m.d.sync += [
+                    address.eq(queued.address[beat_bits:]),
+                    left.eq(queued.bytes[beat_bits:]),
+                ]
+                with m.If(queue.r_rdy & ~flush & queued.bytes[beat_bits:].any()):
+                    m.next = "PLAN"
+            with m.State("PLAN"):
+                m.d.sync += [burst.eq(planned), last.eq(left == planned), bus.arlen.eq(planned - 1)]
+                with m.If(flush):
+                    m.next = "LOAD"
+                with m.Elif(in_flight != self.outstanding):
+                    m.d.comb += push.eq(1)
+                    m.d.sync += bus.arvalid.eq(1)
+                    m.next = "ISSUE"
+            with m.State("ISSUE"), m.If(bus.arready):
+                m.d.sync += [
+                    bus.arvalid.eq(0),
+                    address.eq(address + burst),
+                    left.eq(left - burst),
+                ]
+                m.next = "PLAN"
+                with m.If(last | flush):
+                    m.next = "LOAD"
+
+        # Bursts in flight, oldest first: does it end its command?
+        finals = Signal(self.outstanding)
+        kept = Signal(self.outstanding)
+        slot = Signal(range(self.outstanding + 1))
+        m.d.comb += [
+            pop.eq(bus.rvalid & bus.rready & bus.rlast),
+            kept.eq(Mux(pop, finals >> 1, finals)),
+            slot.eq(in_flight - pop),
+        ]
+        m.d.sync += [finals.eq(kept), in_flight.eq(in_flight + push - pop)]
+        with m.If(push):
+            m.d.sync += finals.bit_select(slot, 1).eq(left == planned)
+
+        # Two registers decouple rready from data.ready.
+        out = Signal.like(self.data.payload, reset_less=True)
+        spare = Signal.like(self.data.payload, reset_less=True)
+        spare_valid = Signal()
+        take, bad = Signal(), Signal()
+        beat = Signal.like(self.data.payload)
+        m.d.comb += [
+            bus.rready.eq(~spare_valid),
+            bad.eq(bus.rvalid & bus.rready & bus.rresp[1] & ~flush),
+            take.eq(bus.rvalid & bus.rready & ~bus.rresp[1]),
+            beat.data.eq(bus.rdata),
+            beat.last.eq(bus.rlast & finals[0]),
+            self.data.payload.eq(out),
+        ]
+        with m.If(flush):
+            m.d.sync += [self.data.valid.eq(0), spare_valid.eq(0)]
+        with m.Elif(~self.data.valid | self.data.ready):
+            m.d.sync += [
+                out.eq(Mux(spare_valid, spare, beat)),
+                self.data.valid.eq(spare_valid | take),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(take):
+            m.d.sync += [spare.eq(beat), spare_valid.eq(1)]
+
+        with m.If(bad):
+            m.d.sync += self.error.eq(1)
+        with m.Elif(self.clear):
+            m.d.sync += self.error.eq(0)
+        with m.If(bad | self.abort):
+            m.d.sync += flush.eq(1)
+        with m.Elif(loading & (in_flight == 0) & ~self.error):
+            m.d.sync += flush.eq(0)
+        m.d.comb += self.idle.eq(loading & ~queue.r_rdy & (in_flight == 0) & ~self.data.valid & ~spare_valid)
+        return m
