@@ -75,7 +75,7 @@ class Softmax(wiring.Component):
     row_shift : Out(ArrayLayout(ArrayLayout(unsigned(6), P), 2))
         context_shift + b - 1.
 
-    ``busy`` rises with the cycle after ``start`` and lasts ``start_keys + PASS_OVERHEAD`` cycles (longer while
+    ``busy`` rises the cycle after ``start`` and lasts ``start_keys + PASS_OVERHEAD`` cycles (longer while
     the division of the pass before is still running: passes of few keys are ``DIVIDE_CYCLES + 1`` cycles
     apart); ``done`` follows ``DIVIDE_CYCLES`` after ``busy``. Throughput: one key per cycle.
     """
