@@ -22,15 +22,15 @@ class FractionDivider(wiring.Component):
     Members
     -------
     start : In(1)
-        Pulse: ``part`` and ``whole`` are taken. Ignored during a division.
+        Pulse: ``part`` and ``whole`` are taken. During a division it drops that one and begins anew.
     part, whole : In(width)
     done : Out(1)
         Pulse.
     quotient : Out(fraction_bits + 1)
         0 to 2**fraction_bits; valid from ``done`` until the next ``start``.
 
-    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the operands. A new ``start`` may come
-    with ``done``.
+    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the operands. A new ``start`` may
+    come with ``done``.
     """
 
     def __init__(self, width: int, fraction_bits: int) -> None:
@@ -52,7 +52,7 @@ class FractionDivider(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from ``start`` to ``done``: the integer bit, the fraction, the rounding bit, the increment."""
+        """Cycles from ``start`` to ``done``: load, fraction_bits + 2 bits, increment, output."""
         return self.fraction_bits + 4
 
     def elaborate(self, platform: object) -> Module:
@@ -83,6 +83,12 @@ class FractionDivider(wiring.Component):
                 m.d.sync += remainder.eq(difference << 1)
             with m.Else():
                 m.d.sync += remainder.eq(remainder << 1)
-        with m.Elif(self.start):
-            m.d.sync += [remainder.eq(self.part), divisor.eq(self.whole), remaining.eq(steps)]
+        with m.If(self.start):
+            m.d.sync += [
+                self.done.eq(0),
+                rounding.eq(0),
+                remainder.eq(self.part),
+                divisor.eq(self.whole),
+                remaining.eq(steps),
+            ]
         return m

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amaranth.lib import enum
+from amaranth.lib import data, enum
 
 from golden_model.numerics import TABLE_SIZE
 from hw.params import Machine, ceil_div
@@ -165,3 +165,50 @@ def fetch_items(program: Program, run: tuple[int, int], machine: Machine) -> Ite
                 if chunk == d.chunks - 1:
                     yield FetchItem("header", d, tile, chunk, machine.header_bytes)
                 yield FetchItem("weights", d, tile, chunk, d.depth * machine.columns)
+
+
+def descriptor_layout(machine: Machine) -> data.StructLayout:
+    """How the hardware holds a descriptor: counts are stored as "last index", i.e. minus one."""
+    m = machine.model
+    features = range(max(machine.activation_stride, m.hidden_size) + 1)
+    return data.StructLayout(
+        {
+            "has_tiles": 1,
+            "last_tile": range(m.intermediate_size // machine.columns + 1),
+            "last_chunk": range(machine.chunks + 1),
+            "depth": range(max(m.hidden_size, machine.chunk) + 1),
+            "source": Operand,
+            "source_offset": features,
+            "post": Post,
+            "target_offset": features,
+            "swapped": 1,
+            "first_block": 1,
+            "wait": 1,
+            "attention": 1,
+            "prefetch": Prefetch,
+            "prefetch_bytes": range(8 * 1024 + 1),
+        }
+    )
+
+
+def descriptor_table(program: Program, machine: Machine) -> list[dict[str, object]]:
+    """The rows of the hardware's descriptor table, as `descriptor_layout` constants."""
+    return [
+        {
+            "has_tiles": int(d.tiles > 0),
+            "last_tile": max(d.tiles - 1, 0),
+            "last_chunk": d.chunks - 1,
+            "depth": d.depth,
+            "source": d.source,
+            "source_offset": d.source_offset,
+            "post": d.post,
+            "target_offset": d.target_offset,
+            "swapped": int(d.swapped),
+            "first_block": int(d.first_block),
+            "wait": int(d.wait),
+            "attention": int(d.attention),
+            "prefetch": d.prefetch,
+            "prefetch_bytes": prefetch_bytes(d, machine),
+        }
+        for d in program.descriptors
+    ]

@@ -1,0 +1,103 @@
+"""The accelerator: AXI4-Lite registers, AXI4 reads, engine. Token ids in, class out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.engine.engine import TRACES, Engine
+from hw.engine.trace import TracePort
+from hw.interfaces import Axi4Lite, Axi4Read, ErrorCode
+from hw.memory.axi_reader import AxiReader
+from hw.params import Machine
+from hw.registers import Registers
+
+
+class Accelerator(wiring.Component):
+    """Top level.
+
+    A bus error or an abort resets the whole engine and lets outstanding reads drain; the machine
+    then takes the next command.
+
+    Parameters
+    ----------
+    machine : Machine
+
+    Members
+    -------
+    s_axil : In(Axi4Lite())
+    m_axi : Out(Axi4Read(8 * columns))
+    irq : Out(1)
+    trace_vector, trace_norm, trace_exponentials, trace_embedding : Out(TracePort)
+        With ``machine.trace`` only.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        ports: dict[str, object] = {
+            "s_axil": In(Axi4Lite()),
+            "m_axi": Out(Axi4Read(machine.axi_bits)),
+            "irq": Out(1),
+        }
+        if machine.trace:
+            ports |= {name: Out(TracePort(machine.rows)) for name in TRACES}
+        super().__init__(ports)
+
+    def elaborate(self, platform):  # type: ignore[no-untyped-def]
+        m = Module()
+        machine = self.machine
+        m.submodules.registers = registers = Registers(
+            machine.model, machine.rows, machine.columns, machine.axi_bits
+        )
+        m.submodules.reader = reader = AxiReader(machine.axi_bits)
+        engine = Engine(machine)
+        engine_reset = Signal()
+        m.submodules.engine = ResetInserter(engine_reset)(engine)
+
+        connect(m, flipped(self.s_axil), registers.s_axil)
+        connect(m, flipped(self.m_axi), reader.m_axi)
+        connect(m, engine.command, reader.command)
+        connect(m, reader.data, engine.data)
+        for name in TRACES if machine.trace else ():
+            connect(m, flipped(getattr(self, name)), getattr(engine, name))
+
+        command, result = registers.command, registers.result
+        m.d.comb += [
+            self.irq.eq(registers.irq),
+            engine.settings.eq(command.settings),
+            result.result.eq(engine.result),
+            result.counters.eq(engine.counters),
+            result.record_valid.eq(engine.record_valid),
+            result.record.eq(engine.record),
+        ]
+        failed = Signal()
+        with m.FSM(name="accelerator"):
+            with m.State("IDLE"):
+                m.d.comb += result.idle.eq(1)
+                with m.If(command.start):
+                    m.d.comb += engine.start.eq(1)
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += failed.eq(0)
+                with m.If(command.abort):
+                    m.d.comb += [engine_reset.eq(1), reader.abort.eq(1)]
+                    m.next = "DRAIN"
+                with m.Elif(reader.error):
+                    m.d.comb += engine_reset.eq(1)
+                    m.d.sync += failed.eq(1)
+                    m.next = "DRAIN"
+                with m.Elif(engine.done):
+                    m.d.comb += [result.done.eq(1), result.error.eq(engine.error)]
+                    m.next = "IDLE"
+            with m.State("DRAIN"):
+                m.d.comb += engine_reset.eq(1)
+                with m.If(command.abort):
+                    # The watchdog ends a sentence whose bus error never drains.
+                    m.d.sync += failed.eq(0)
+                with m.Elif(reader.idle):
+                    m.d.comb += reader.clear.eq(1)
+                    with m.If(failed):
+                        m.d.comb += [result.done.eq(1), result.error.eq(ErrorCode.BUS)]
+                    m.next = "IDLE"
+        return m
