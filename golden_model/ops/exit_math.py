@@ -18,6 +18,7 @@ entropy        18     2^-16 nat (raw) or 2^-16 of ln C (normalised, saturated at
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -152,8 +153,13 @@ def entropy_error(num_labels: int) -> float:
     return entropy_raw_error(num_labels) / math.log(num_labels) + 1
 
 
-def _lookup(table: tuple[int, ...], index: Tensor) -> Tensor:
-    return torch.tensor(table, dtype=torch.int64, device=index.device)[index]
+@cache
+def _table_tensor(make: Callable[[], tuple[int, ...]], device: torch.device) -> Tensor:
+    return torch.tensor(make(), dtype=torch.int64, device=device)
+
+
+def _lookup(make: Callable[[], tuple[int, ...]], index: Tensor) -> Tensor:
+    return _table_tensor(make, index.device)[index]
 
 
 def exp_negative(distance: Tensor) -> Tensor:
@@ -163,8 +169,8 @@ def exp_negative(distance: Tensor) -> Tensor:
     """
     inside = distance < EXP_ZERO_FROM
     d = torch.where(inside, distance, 0)
-    coarse = _lookup(exp_coarse_table(), d >> EXP_FINE_BITS)
-    fine = _lookup(exp_fine_table(), d & (EXP_FINE_ENTRIES - 1))
+    coarse = _lookup(exp_coarse_table, d >> EXP_FINE_BITS)
+    fine = _lookup(exp_fine_table, d & (EXP_FINE_ENTRIES - 1))
     return torch.where(inside, (coarse * fine + ONE // 2) >> PROBABILITY_FRACTION_BITS, 0)
 
 
@@ -185,10 +191,10 @@ def ln_fixed(total: Tensor) -> Tensor:
     fraction = (total << (3 - k)) & ((1 << LOG_FRACTION_BITS) - 1)
     index = fraction >> LOG_REST_BITS
     rest = fraction & ((1 << LOG_REST_BITS) - 1)
-    low = _lookup(log_table(), index)
-    slope = _lookup(log_table(), index + 1) - low
+    low = _lookup(log_table, index)
+    slope = _lookup(log_table, index + 1) - low
     step = (slope * rest + (1 << (LOG_REST_BITS - 1))) >> LOG_REST_BITS
-    return _lookup(log_exponent_table(), k) + low + step
+    return _lookup(log_exponent_table, k) + low + step
 
 
 def softmax_fixed(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

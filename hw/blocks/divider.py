@@ -6,6 +6,8 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.blocks._check import check_int
+
 
 class FractionDivider(wiring.Component):
     """part / whole in 2^-fraction_bits, rounded half up, for 0 <= part <= whole and whole > 0.
@@ -34,12 +36,9 @@ class FractionDivider(wiring.Component):
     """
 
     def __init__(self, width: int, fraction_bits: int) -> None:
-        """Raises ValueError when a parameter is outside 1..48."""
-        for name, value in (("width", width), ("fraction_bits", fraction_bits)):
-            if not 1 <= value <= 48:
-                raise ValueError(f"{name} {value} is outside 1..48")
-        self.width = width
-        self.fraction_bits = fraction_bits
+        """Raises TypeError or ValueError when a parameter is no integer in 1..48."""
+        self.width = check_int("width", width, 1, 48)
+        self.fraction_bits = check_int("fraction_bits", fraction_bits, 1, 48)
         super().__init__(
             {
                 "start": In(1),

@@ -1,0 +1,27 @@
+"""Exit unit in Verilator against the golden integer definition, for several numbers of classes."""
+
+from __future__ import annotations
+
+import pytest
+
+from golden_model.exits import ExitMode
+from hw.exit_unit import ExitUnit
+from sim.run import run_component
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 6, 8])
+def test_exit_unit_equals_the_golden_definition(num_labels: int) -> None:
+    unit = ExitUnit(num_labels)
+    result = run_component(
+        unit,
+        f"exit_unit_{num_labels}",
+        "sim.benches.exit_unit_bench",
+        test_args={"num_labels": num_labels, "latency": unit.latency, "sentences": 210},
+        seed=num_labels,
+    )
+    assert len(result.tests) == 6
+    outcomes = result.metrics["outcomes"]
+    for mode in ExitMode:  # the stimulus reaches both decisions of every policy
+        assert outcomes[f"{mode.name}.stay"] >= 5, outcomes
+        if mode != ExitMode.none:
+            assert outcomes[f"{mode.name}.exit"] >= 3, outcomes
