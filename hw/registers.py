@@ -142,8 +142,14 @@ def _setting(name: str, offset: int, width: int, doc: str) -> Register:
     return Register(name, offset, doc, (Field("value", 0, width, doc, access="rw"),))
 
 
-def _values(enumeration) -> str:
-    return ", ".join(f"{member.value} {member.name.lower()}" for member in enumeration)
+EXIT_MODES: dict[str, int] = {name: int(member.value) for name, member in ExitMode.__members__.items()}
+"""POLICY's values."""
+ERROR_CODES: dict[str, int] = {name: int(member.value) for name, member in ErrorCode.__members__.items()}
+"""ERROR's values."""
+
+
+def _values(names: dict[str, int]) -> str:
+    return ", ".join(f"{value} {name.lower()}" for name, value in names.items())
 
 
 _DESCRIPTION = (
@@ -216,11 +222,11 @@ _DESCRIPTION = (
         0x028,
         "Why the last start or sentence failed; kept until the next accepted start. "
         "`busy`: a start was refused while a sentence ran; that sentence is not disturbed.",
-        (Field("code", 0, 4, _values(ErrorCode)),),
+        (Field("code", 0, 4, _values(ERROR_CODES)),),
     ),
     _setting("LENGTH", 0x040, 32, "Tokens of the sentence, 1..MAX_LENGTH."),
     _setting("ITERATIONS", 0x044, 32, "Iterations at most, 1..MAX_ITERATIONS."),
-    _setting("POLICY", 0x048, 32, f"Exit policy: {_values(ExitMode)}."),
+    _setting("POLICY", 0x048, 32, f"Exit policy: {_values(EXIT_MODES)}."),
     _setting("DELTA", 0x04C, ENTROPY_BITS, "Entropy threshold, Q16."),
     _setting("WINDOW", 0x050, 32, f"Iterations of the confidence window, 1..{WINDOW_MAX}; bias policies."),
     _setting("MARGIN", 0x054, MARGIN_BITS, "Margin m of the window, Q16."),
@@ -386,11 +392,11 @@ class Registers(wiring.Component):
         limit = stored["WATCHDOG", "value"]
         m.d.comb += [busy.eq(running | ~result.idle), self.irq.eq(done), checked.eq(ErrorCode.NONE)]
         # The last one that holds wins.
-        with m.If((policy >= ExitMode.BIAS_1.value) & ((window == 0) | (window > WINDOW_MAX))):
+        with m.If((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > WINDOW_MAX))):
             m.d.comb += checked.eq(ErrorCode.WINDOW)
         with m.If((iterations == 0) | (iterations > self.config.num_hidden_layers)):
             m.d.comb += checked.eq(ErrorCode.ITERATIONS)
-        with m.If(policy > max(mode.value for mode in ExitMode)):
+        with m.If(policy > max(EXIT_MODES.values())):
             m.d.comb += checked.eq(ErrorCode.MODE)
         with m.If((length == 0) | (length > self.config.max_position_embeddings)):
             m.d.comb += checked.eq(ErrorCode.LENGTH)
@@ -499,11 +505,11 @@ class Registers(wiring.Component):
             )
             entry = Signal(WORD_BITS, name=f"{name.lower()}_entry")
             if name == "CONFIDENCE":
-                for field, part in (
+                for field_name, part in (
                     ("confidence", read.data[:PROBABILITY_BITS]),
                     ("label", read.data[PROBABILITY_BITS:]),
                 ):
-                    bit = register.field(field).bit
+                    bit = register.field(field_name).bit
                     m.d.comb += entry[bit : bit + len(part)].eq(part)
             else:
                 m.d.comb += entry.eq(read.data)
@@ -533,8 +539,8 @@ def header() -> str:
         lines.append("")
     lines.append(f"#define ELBERT_ID_VALUE 0x{ID_VALUE:08x}u")
     lines.append("")
-    for prefix, enumeration in (("POLICY", ExitMode), ("ERROR", ErrorCode)):
-        lines += [f"#define ELBERT_{prefix}_{member.name} {member.value}u" for member in enumeration]
+    for prefix, names in (("POLICY", EXIT_MODES), ("ERROR", ERROR_CODES)):
+        lines += [f"#define ELBERT_{prefix}_{name} {value}u" for name, value in names.items()]
         lines.append("")
     lines += ["#endif", ""]
     return "\n".join(lines)
@@ -553,8 +559,8 @@ def markdown() -> str:
         "hardware.",
         "",
         "A sentence: write the settings and bases, write CONTROL.start, wait for STATUS.done (or the",
-        "interrupt), read ERROR and the results, write 1 to STATUS.done. Settings are copied at the start; the",
-        "next sentence's may be written meanwhile.",
+        "interrupt), read ERROR and the results, write 1 to STATUS.done. Settings are copied at the start;",
+        "the next sentence's may be written meanwhile.",
         "",
         "| offset | register | bits | field | access | reset | meaning |",
         "|---|---|---|---|---|---|---|",
