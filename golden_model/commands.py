@@ -1,0 +1,194 @@
+"""Commands of the float model: ``train`` and ``eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golden_model.config import PRESETS, ElbertConfig
+from golden_model.results import ROOT, print_table, write_json
+
+BUNDLED = ROOT / "models" / "elbert-small-sst2"
+"""The checkpoint that comes with the project: folders ``float`` and ``integer``."""
+
+
+def read_config(preset: str, file: Path | None) -> ElbertConfig:
+    """The geometry of a preset, or of a Hugging Face ``config.json``; raises ValueError for neither."""
+    if file is not None:
+        return ElbertConfig.from_json(file)
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is not one of {sorted(PRESETS)}")
+    return PRESETS[preset]
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME[/CONFIG].")],
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
+    config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
+    init: Annotated[
+        str, typer.Option(help="Start: minilm, fresh, or the folder of a local ALBERT checkpoint.")
+    ] = "minilm",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer; by default the start's own.")
+    ] = None,
+    vocabulary_text: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table (column text) whose words rank the pruned vocabulary after the task's own."),
+    ] = None,
+    vocabulary_rows: Annotated[int, typer.Option(min=1, help="Rows read of each such table.")] = 20000,
+    epochs: Annotated[float, typer.Option()] = 3.0,
+    max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
+    batch_size: Annotated[int, typer.Option()] = 32,
+    learning_rate: Annotated[float, typer.Option()] = 3e-5,
+    exit_learning_rate: Annotated[float, typer.Option()] = 1e-2,
+    weighting: Annotated[str, typer.Option(help="Weights of the exits: dynamic or equal.")] = "dynamic",
+    autocast: Annotated[str, typer.Option(help="none or bfloat16.")] = "none",
+    max_length: Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 1000,
+    save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
+    stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    text_column: Annotated[str | None, typer.Option()] = None,
+    pair_column: Annotated[str | None, typer.Option()] = None,
+    label_column: Annotated[str | None, typer.Option()] = None,
+    header: Annotated[bool, typer.Option(help="Whether tables begin with column names.")] = True,
+    encoding: Annotated[str, typer.Option(help="Encoding of the tables.")] = "utf-8",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+) -> None:
+    """Trains an ELBERT: all exits jointly, from a pretrained start; can be stopped and resumed."""
+    import torch
+
+    from golden_model.datasets import Columns
+    from golden_model.train.setup import prepare
+    from golden_model.train.trainer import STATE_FILE, TrainingOptions
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    geometry = read_config(preset, config)
+    options: dict[str, Any] = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "exit_learning_rate": exit_learning_rate,
+        "weighting": weighting,
+        "autocast": autocast,
+        "max_length": geometry.max_position_embeddings if max_length is None else max_length,
+        "seed": seed,
+        "evaluate_every": evaluate_every,
+        "save_every": save_every,
+    }
+    if not resume and (output / STATE_FILE).exists():
+        raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
+    trainer = prepare(
+        data,
+        geometry,
+        TrainingOptions(**options),
+        output,
+        init=init,
+        tokenizer_folder=tokenizer,
+        vocabulary_texts=vocabulary_text or [],
+        vocabulary_rows=vocabulary_rows,
+        columns=Columns(text_column, pair_column, label_column, header, encoding),
+    )
+    if resume and not trainer.resume():
+        raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
+    record = trainer.run(stop_after=stop_after, quiet=quiet)
+    if json_file is not None:
+        write_json(json_file, record)
+    if not quiet and record["best"] is not None:
+        best = record["best"]
+        typer.echo(f"best step {best['step']}: dev accuracy {best['dev_accuracy'][-1]:.4f}")
+
+
+def evaluate(
+    file: Annotated[
+        Path, typer.Argument(help="Table with a text and a label column, or a folder (its dev).")
+    ],
+    backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
+    model: Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the bundled one.")] = None,
+    policy: Annotated[
+        str, typer.Option(help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
+    ] = "none",
+    delta: Annotated[float, typer.Option(help="Stage 1: exit below this entropy.")] = 0.1,
+    window: Annotated[int, typer.Option(help="N: iterations in the confidence window.")] = 4,
+    margin: Annotated[float, typer.Option(help="m: distance from 0.5 that counts as one side.")] = 0.1,
+    value_range: Annotated[float, typer.Option("--range", help="r of bias_3.")] = 1.0,
+    patience: Annotated[int, typer.Option(help="Iterations of one answer, less one (PABEE).")] = 3,
+    text_column: Annotated[str | None, typer.Option()] = None,
+    pair_column: Annotated[str | None, typer.Option()] = None,
+    label_column: Annotated[str | None, typer.Option()] = None,
+    header: Annotated[bool, typer.Option(help="Whether the table begins with column names.")] = True,
+    encoding: Annotated[str, typer.Option(help="Encoding of the table.")] = "utf-8",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+) -> None:
+    """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table."""
+    import torch
+
+    from golden_model import results
+    from golden_model.datasets import Columns, load_dataset
+    from golden_model.evaluation import compute_logits, summarise
+    from golden_model.exits import ExitPolicy
+
+    chosen = ExitPolicy.model_validate(
+        {
+            "mode": policy,
+            "delta": delta,
+            "window": window,
+            "margin": margin,
+            "range": value_range,
+            "patience": patience,
+        }
+    )
+    if backend not in ("float", "golden"):
+        raise ValueError(f"backend {backend!r} is not one of 'float', 'golden'")
+    folder = model or BUNDLED / {"float": "float", "golden": "integer"}[backend]
+    columns = Columns(text_column, pair_column, label_column, header, encoding)
+    data = load_dataset(file, "dev", columns, _label_names(folder))
+    if limit is not None:
+        data = data.head(limit)
+    logits = compute_logits(folder, data, "golden" if backend == "golden" else "float", device)
+    found = summarise(logits, torch.tensor(data.labels), chosen)
+    if json_file is not None:
+        document = {
+            "header": results.header(None, results.sha256_of(folder)),
+            "backend": backend,
+            "data": {"file": Path(data.source).name, "rows": len(data), "sha256": data.sha256},
+            "policy": chosen.model_dump(mode="json"),
+            **found,
+        }
+        write_json(json_file, document)
+    rows = [
+        [i, found["exits"][i - 1], f"{100 * found['accuracy_per_iteration'][i - 1]:.2f}"]
+        for i in range(1, found["iterations"] + 1)
+    ]
+    print_table(f"{backend}, policy {policy}", ["iteration", "left", "accuracy if all answered, %"], rows)
+    typer.echo(
+        f"accuracy {100 * found['accuracy']:.2f} % (last iteration: {100 * found['accuracy_full']:.2f} %), "
+        f"mean exit {found['mean_exit_iteration']:.2f} of {found['iterations']}, "
+        f"cost {found['cost']:.3f}, speedup {found['speedup']:.2f}x"
+    )
+
+
+def _label_names(folder: Path) -> list[str] | None:
+    """The classes as the training data spelled them, where the checkpoint says; None otherwise."""
+    import json
+
+    record = folder / "training.json"
+    if not record.is_file():
+        return None
+    return json.loads(record.read_text(encoding="utf-8")).get("inputs", {}).get("label_names")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the float model's commands to ``app``."""
+    app.command("train")(train)
+    app.command("eval")(evaluate)

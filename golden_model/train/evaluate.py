@@ -1,0 +1,29 @@
+"""Logits and scores of a float ELBERT on a whole data set."""
+
+from __future__ import annotations
+
+import torch
+
+from golden_model.albert import ElbertForSequenceClassification
+from golden_model.train.batches import Encoded, collate
+
+
+@torch.inference_mode()
+def all_logits(
+    model: ElbertForSequenceClassification, encoded: Encoded, pad_id: int, batch_size: int = 64
+) -> torch.Tensor:
+    """Logits of every iteration and sample in the data's own order, float32 [iterations, samples, classes].
+
+    Runs in the parameters' own precision (no autocast), sentences of like length together.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded.ids[i]))
+    result = torch.empty(model.config.num_hidden_layers, len(encoded), model.config.num_labels)
+    for start in range(0, len(order), batch_size):
+        batch = collate(encoded, order[start : start + batch_size], pad_id)
+        logits = model(batch.ids.to(device), batch.mask.to(device), batch.types.to(device))
+        result[:, batch.index] = logits.float().cpu()
+    model.train(was_training)
+    return result

@@ -1,0 +1,65 @@
+"""Turns a trained checkpoint into the form that is bundled: 16-bit weights, measured as they are stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from golden_model.albert import load_float
+from golden_model.datasets import Columns, load_dataset
+from golden_model.metrics import iteration_scores
+from golden_model.train.batches import encode
+from golden_model.train.evaluate import all_logits
+from golden_model.train.loss import JointLoss
+from golden_model.train.trainer import EXIT_WEIGHTS_FILE, RECORD_FILE, write_checkpoint
+
+
+def export(source: Path | str, destination: Path | str, data: str, columns: Columns | None = None) -> Any:
+    """Writes ``source`` with float16 weights and measures what was written on the data's dev split.
+
+    Args:
+        source: A checkpoint folder written by training (``best`` or ``latest``).
+        destination: The folder to write; its ``training.json`` is the source's record with ``stored``
+            added: type, file size in bytes, dev scores per iteration.
+        data: Folder of the data, or ``hub:NAME``.
+        columns: Columns of the data's tables.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: when a weight does not fit float16, naming it.
+        FileNotFoundError: when a file of the source is not there.
+    """
+    source, destination = Path(source), Path(destination)
+    model, tokenizer, config = load_float(source)
+    record = json.loads((source / RECORD_FILE).read_text(encoding="utf-8"))
+    for name, value in model.model.state_dict().items():
+        if not torch.isfinite(value.half()).all():
+            raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
+    loss = None
+    if (source / EXIT_WEIGHTS_FILE).is_file():
+        loss = JointLoss(config.num_hidden_layers, record["options"]["weighting"])
+        loss.load_state_dict(load_file(source / EXIT_WEIGHTS_FILE))
+    dev = load_dataset(data, "dev", columns, record["inputs"]["label_names"])
+    write_checkpoint(destination, model, tokenizer, loss, record, torch.float16)
+    stored, tokenizer, config = load_float(destination)
+    encoded = encode(dev, tokenizer, record["options"]["max_length"])
+    found = iteration_scores(all_logits(stored, encoded, tokenizer.pad_id), encoded.labels)
+    record["stored"] = {
+        "dtype": "float16",
+        "bytes": (destination / "model.safetensors").stat().st_size,
+        "dev_rows": len(dev),
+        "dev_sha256": dev.sha256,
+        "dev_accuracy": [round(s.accuracy, 6) for s in found],
+        "dev_f1": [round(s.f1, 6) for s in found],
+        "dev_mcc": [round(s.mcc, 6) for s in found],
+        "dev_unknown_tokens": sum(ids.count(tokenizer.unk_id) for ids in encoded.ids),
+        "dev_tokens": sum(len(ids) for ids in encoded.ids),
+    }
+    write_checkpoint(destination, model, tokenizer, loss, record, torch.float16)
+    return record
