@@ -1,0 +1,293 @@
+"""The agents: streams under stalls, the AXI memory and the trace monitor, each against a small component."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.emit import to_verilog
+from sim.agents.lanes import pack, unpack
+from sim.agents.stall import STALL_MATRIX, STALLS, stall_pattern
+from sim.agents.system import module_ports, system_sources
+from sim.agents.trace import read_trace, unpack_lanes
+from sim.run import BenchFailure, run_bench, run_component
+
+HERE = Path(__file__).parent
+OKAY, SLVERR = 0, 2
+
+
+def _load(name: str):
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- lanes and stalls ---
+
+
+def test_lanes_round_trip_and_refuse_what_does_not_fit():
+    values = [-128, 127, 0, -1, 5]
+    assert unpack(pack(values, 8), 8, 5) == values
+    assert unpack(pack([255, 1], 8), 8, 2, signed=False) == [255, 1]
+    assert unpack(pack([-5, 3], 18), 18, 2) == [-5, 3]
+    with pytest.raises(ValueError, match="lane 1: 256 does not fit 8 bits"):
+        pack([0, 256], 8)
+    with pytest.raises(ValueError, match="-129"):
+        pack([-129], 8)
+
+
+@pytest.mark.parametrize("width", [1, 5, 8, 16, 18, 26, 32, 40])
+@pytest.mark.parametrize("signed", [True, False])
+def test_unpack_lanes_agrees_with_integer_unpacking(width, signed):
+    words = np.random.default_rng(width).integers(0, 1 << 32, (20, 7), dtype=np.uint32)
+    count = 7 * 32 // width
+    lanes = unpack_lanes(words, width, count, signed=signed)
+    for row, got in zip(words, lanes, strict=True):
+        whole = int.from_bytes(row.astype("<u4").tobytes(), "little")
+        assert got.tolist() == unpack(whole, width, count, signed=signed)
+
+
+def test_unpack_lanes_refuses_what_is_not_there():
+    words = np.zeros((1, 2), np.uint32)
+    with pytest.raises(ValueError, match="5 lanes of 16 bits"):
+        unpack_lanes(words, 16, 5)
+    with pytest.raises(ValueError, match="64"):
+        unpack_lanes(words, 64, 1)
+
+
+def test_stall_patterns_repeat_and_cover_both():
+    for kind in STALLS:
+        one, two = stall_pattern(kind, 4), stall_pattern(kind, 4)
+        first = [next(one) for _ in range(500)]
+        assert first == [next(two) for _ in range(500)]
+        assert set(first) == ({True} if kind == "none" else {True, False})
+    assert len(STALL_MATRIX) == 16
+    with pytest.raises(ValueError, match="sometimes"):
+        stall_pattern("sometimes")
+
+
+# --- streams ---
+
+
+@pytest.mark.parametrize(("source", "sink"), STALL_MATRIX)
+def test_stream_agents_under_every_stall(source, sink):
+    count = 300
+    result = run_component(
+        _load("stream_adder").StreamAdder(),
+        "adder",
+        HERE / "bench_stream.py",
+        test_args={"count": count, "source": source, "sink": sink},
+    )
+    cycles = result.metrics["cycles"]
+    if source == sink == "none":
+        assert cycles <= count + 4  # a payload per cycle: the agents themselves do not stall
+    else:
+        assert cycles > 1.5 * count or {source, sink} == {"none", "bursty"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"), [("drops", "valid fell before payload"), ("changes", "changed while refused")]
+)
+def test_stream_sink_sees_a_broken_protocol(broken, message):
+    with pytest.raises(BenchFailure, match=message):
+        run_component(
+            _load("stream_adder").StreamAdder(broken),
+            "adder",
+            HERE / "bench_stream.py",
+            test_args={"count": 100, "source": "none", "sink": "random"},
+            waves_on_failure=False,
+        )
+
+
+def test_stream_sink_gives_up_at_its_limit():
+    with pytest.raises(BenchFailure, match="of 300 payloads after 200 cycles"):
+        run_component(
+            _load("stream_adder").StreamAdder(),
+            "adder",
+            HERE / "bench_stream.py",
+            test_args={"count": 300, "source": "none", "sink": "none", "limit": 200},
+            waves_on_failure=False,
+        )
+
+
+# --- AXI memory and trace monitor ---
+
+
+def _run_probe(
+    tmp_path, width, commands, *, image=None, strict=True, memory_bytes=1 << 16, latency=8, **args
+):
+    """Runs AxiProbe over ``commands`` (address, beats); returns the result, the trace and the image."""
+    if image is None:
+        image = np.random.default_rng(width).integers(0, 256, memory_bytes, dtype=np.uint8)
+    (tmp_path / "image.bin").write_bytes(image.tobytes())
+    text = to_verilog(_load("axi_probe").AxiProbe(width), "probe")
+    size = (width // 8).bit_length() - 1
+    full = [c if len(c) > 2 else (c[0], c[1] - 1, size) for c in commands]
+    result = run_bench(
+        sources=system_sources(text, "probe", memory_bytes=memory_bytes),
+        top="system",
+        test_module=HERE / "bench_axi.py",
+        test_args={"commands": full, **args},
+        plusargs=[
+            f"+axi_image={tmp_path / 'image.bin'}",
+            f"+trace_file={tmp_path / 'trace.bin'}",
+            f"+axi_latency={latency}",
+            f"+axi_strict={int(strict)}",
+        ],
+        run_dir=tmp_path,
+        waves_on_failure=False,
+        timeout_s=60,
+    )
+    return result, read_trace(tmp_path / "trace.bin"), image
+
+
+def _expected(image, width, commands):
+    return np.concatenate([image[a : a + n * width // 8] for a, n in commands]).reshape(-1, width // 8)
+
+
+COMMANDS = [
+    (0, 1),
+    (4096 - 64, 2),
+    (8192, 16),
+    (64, 1),
+    (128, 3),
+    (12288, 64),
+    (256, 8),
+    (16384, 16),
+    (65536 - 32, 1),
+]
+
+
+@pytest.mark.parametrize("width", [32, 64, 128, 256])
+@pytest.mark.parametrize("stall", [0, 1, 2, 3])
+def test_memory_answers_every_width_and_stall(tmp_path, width, stall):
+    result, trace, image = _run_probe(tmp_path, width, COMMANDS, stall=stall)
+    expected = _expected(image, width, COMMANDS)
+    assert trace.data_bits == width
+    np.testing.assert_array_equal(trace.lanes(8, signed=False), expected)
+    assert set(trace.tag) == {OKAY}
+    assert set(trace.sentence) == {5}
+    np.testing.assert_array_equal(trace.index, np.arange(len(expected)))
+    assert result.metrics == {
+        "bursts": len(COMMANDS),
+        "beats": len(expected),
+        "records": len(expected),
+        "protocol_error": 0,
+    }
+    gaps = np.diff(trace.cycle.astype(np.int64))
+    assert gaps.min() == (2 if stall == 3 else 1)
+    if stall:
+        assert gaps.max() > 1
+
+
+def test_bursts_stream_back_to_back(tmp_path):
+    commands = [(1024 * n, 16) for n in range(32)] + [(0, 256), (2048, 256)]
+    _, trace, image = _run_probe(tmp_path, 64, commands, latency=12)
+    np.testing.assert_array_equal(trace.lanes(8, signed=False), _expected(image, 64, commands))
+    assert int(trace.cycle[-1] - trace.cycle[0]) == len(trace) - 1
+
+
+@pytest.mark.parametrize("latency", [1, 5, 40])
+def test_latency_is_what_the_parameter_says(tmp_path, latency):
+    _, one, _ = _run_probe(tmp_path, 64, [(0, 4)], latency=latency)
+    _, base, _ = _run_probe(tmp_path, 64, [(0, 4)], latency=2)
+    assert int(one.cycle[0]) - int(base.cycle[0]) == latency - 2
+
+
+def test_pokes_change_single_words(tmp_path):
+    pokes = [[4, 0x11223344], [0x100, 0xAABBCCDD], [0x10C, 0x01020304]]
+    _, trace, image = _run_probe(tmp_path, 128, [(0, 2), (256, 1)], pokes=pokes)
+    changed = image.copy()
+    for address, value in pokes:
+        changed[address : address + 4] = np.frombuffer(np.uint32(value).astype("<u4").tobytes(), np.uint8)
+    np.testing.assert_array_equal(trace.lanes(8, signed=False), _expected(changed, 128, [(0, 2), (256, 1)]))
+
+
+def test_error_window_and_end_of_memory_answer_slverr(tmp_path):
+    commands = [(0, 8), (65536 - 16, 4), (512, 4)]
+    inputs = {"error_base": 16, "error_size": 24}
+    _, trace, _ = _run_probe(tmp_path, 64, commands, strict=False, inputs=inputs)
+    expected = [*(0, 0, 2, 2, 2, 0, 0, 0), *(0, 0, 2, 2), *(0, 0, 0, 0)]
+    assert trace.tag.tolist() == expected
+
+
+def test_hang_answers_nothing_until_it_ends(tmp_path):
+    _, trace, image = _run_probe(tmp_path, 64, [(0, 8), (512, 4)], inputs={"hang": 1}, hang=True)
+    np.testing.assert_array_equal(trace.lanes(8, signed=False), _expected(image, 64, [(0, 8), (512, 4)]))
+    assert int(trace.cycle[0]) > 5000
+
+
+@pytest.mark.parametrize(
+    ("command", "bit"),
+    [
+        ((4096 - 8, 1, 3), 0),  # two beats over a 4 KB boundary
+        ((0, 1, 2), 1),  # narrow
+        ((0, 1, 3, 0), 2),  # FIXED
+        ((4, 0, 3), 3),  # not aligned
+    ],
+)
+def test_broken_axi_rules_are_reported(tmp_path, command, bit):
+    result, _, _ = _run_probe(tmp_path, 64, [command], strict=False)
+    assert result.metrics["protocol_error"] == 1 << bit
+    with pytest.raises(BenchFailure, match="protocol violation"):
+        _run_probe(tmp_path, 64, [command])
+
+
+def test_image_and_latency_are_checked(tmp_path):
+    with pytest.raises(BenchFailure, match="longer than SIZE_BYTES = 65536"):
+        _run_probe(tmp_path, 64, [(0, 1)], image=np.zeros(65544, np.uint8))
+    with pytest.raises(BenchFailure, match="no multiple"):
+        _run_probe(tmp_path, 64, [(0, 1)], image=np.zeros(4, np.uint8))
+    with pytest.raises(BenchFailure, match="latency 0 is below 1"):
+        _run_probe(tmp_path, 64, [(0, 1)], latency=0)
+    text = to_verilog(_load("axi_probe").AxiProbe(64), "probe")
+    with pytest.raises(BenchFailure, match="cannot open the image"):
+        run_bench(
+            sources=system_sources(text, "probe", memory_bytes=1 << 16),
+            top="system",
+            test_module=HERE / "bench_axi.py",
+            test_args={"commands": []},
+            plusargs=["+axi_image=nowhere.bin"],
+            waves_on_failure=False,
+        )
+
+
+# --- system wrapper and trace reader ---
+
+
+def test_ports_are_read_from_the_verilog():
+    text = to_verilog(_load("axi_probe").AxiProbe(128), "probe")
+    ports = {p.name: (p.direction, p.width) for p in module_ports(text, "probe")}
+    assert ports["m_axi__rdata"] == ("input", 128)
+    assert ports["m_axi__araddr"] == ("output", 32)
+    assert ports["clk"] == ("input", 1)
+    assert len(ports) == 23
+    with pytest.raises(ValueError, match="absent"):
+        module_ports(text, "absent")
+    with pytest.raises(ValueError, match="memory_bytes 100"):
+        system_sources(text, "probe", memory_bytes=100)
+    with pytest.raises(ValueError, match="'probe'"):
+        system_sources(text, "probe", top="probe")
+
+
+def test_trace_reader_refuses_other_files_and_drops_a_cut_record(tmp_path):
+    path = tmp_path / "t.bin"
+    path.write_bytes(b"something else, long enough")
+    with pytest.raises(ValueError, match="ELTR"):
+        read_trace(path)
+    header = np.array([0x52544C45, 1, 40, 6], "<u4")
+    record = np.array([7 << 24 | 9, 3, 2, 1, 0xFFFFFFFF, 0x80], "<u4")
+    path.write_bytes(header.tobytes() + record.tobytes() + record.tobytes()[:-4])
+    trace = read_trace(path)
+    assert len(trace) == 1
+    assert (trace.tag[0], trace.index[0], trace.sentence[0], trace.cycle[0]) == (7, 9, 3, (1 << 32) + 2)
+    assert trace.lanes(40).tolist() == [[-(1 << 39) + (1 << 32) - 1]]
+    assert len(trace.select(tag=7, sentence=3)) == 1
+    assert len(trace.select(tag=6)) == 0
+    path.write_bytes(np.array([0x52544C45, 2, 40, 6], "<u4").tobytes())
+    with pytest.raises(ValueError, match="version 2"):
+        read_trace(path)
