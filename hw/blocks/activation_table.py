@@ -7,6 +7,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import OPERAND_BITS, TABLE_INDEX_BITS, TABLE_SIZE
+from hw.blocks._attributes import DONT_CARE_ON_COLLISION
 from hw.blocks._check import check_int
 
 ENTRIES_PER_WORD = 4
@@ -17,7 +18,7 @@ TABLE_WORDS = TABLE_SIZE // ENTRIES_PER_WORD
 class ActivationTable(wiring.Component):
     """values[p] = table[index[p] mod 1024] for every lane p.
 
-    Golden: ``golden_model.ops.tables.lookup``.
+    Golden: ``golden_model.ops.table.lookup``.
 
     Parameters
     ----------
@@ -62,7 +63,12 @@ class ActivationTable(wiring.Component):
         m = Module()
         select_bits = (ENTRIES_PER_WORD - 1).bit_length()
         for lane in range(self._lanes):
-            table = memory.Memory(shape=ENTRIES_PER_WORD * OPERAND_BITS, depth=TABLE_WORDS, init=[])
+            table = memory.Memory(
+                shape=ENTRIES_PER_WORD * OPERAND_BITS,
+                depth=TABLE_WORDS,
+                init=[],
+                attrs=DONT_CARE_ON_COLLISION,
+            )
             m.submodules[f"table_{lane}"] = table
             write, read = table.write_port(), table.read_port()
             index = self.index[lane].as_unsigned()

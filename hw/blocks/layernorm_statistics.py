@@ -7,6 +7,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import RESIDUAL_BITS
+from hw.blocks._attributes import DONT_CARE_ON_COLLISION
 from hw.blocks._check import check_int, check_technology
 from hw.blocks.multiplier import Multiplier
 from hw.blocks.requantizer import delay
@@ -84,7 +85,9 @@ class Statistics(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sums = sums = memory.Memory(shape=self._row, depth=self._max_blocks, init=[])
+        m.submodules.sums = sums = memory.Memory(
+            shape=self._row, depth=self._max_blocks, init=[], attrs=DONT_CARE_ON_COLLISION
+        )
         read, write = sums.read_port(), sums.write_port()
 
         # Loading is timed so that the saved sums meet the burst's first square.

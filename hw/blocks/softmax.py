@@ -15,6 +15,7 @@ from golden_model.numerics import (
     SHIFT_BITS,
 )
 from golden_model.ops.softmax import exp_table
+from hw.blocks._attributes import DONT_CARE_ON_COLLISION
 from hw.blocks._check import check_int
 from hw.blocks.integer_divider import IntegerDivider
 
@@ -118,8 +119,12 @@ class Softmax(wiring.Component):
         key_bits = len(self.score_key)
         score_row = data.ArrayLayout(signed(SCORE_BITS), lanes)
         exp_row = data.ArrayLayout(EXP_BITS, lanes)
-        m.submodules.scores = score_memory = memory.Memory(shape=score_row, depth=2 << key_bits, init=[])
-        m.submodules.exponentials = exp_memory = memory.Memory(shape=exp_row, depth=2 << key_bits, init=[])
+        m.submodules.scores = score_memory = memory.Memory(
+            shape=score_row, depth=2 << key_bits, init=[], attrs=DONT_CARE_ON_COLLISION
+        )
+        m.submodules.exponentials = exp_memory = memory.Memory(
+            shape=exp_row, depth=2 << key_bits, init=[], attrs=DONT_CARE_ON_COLLISION
+        )
 
         maxima = self._first_pass(m, score_memory)
 

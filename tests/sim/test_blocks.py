@@ -1,0 +1,122 @@
+"""The arithmetic blocks in Verilator against their golden functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from golden_model.ops.table import activation_table
+from hw.blocks.activation_table import ActivationTable
+from hw.blocks.layernorm import LayerNorm
+from hw.blocks.requantizer import Requantizer
+from hw.blocks.softmax import Softmax
+from sim import benches
+from sim.run import run_component
+
+ECP5_CELL = {"mult18x18d.v": (Path(benches.__file__).parent / "mult18x18d.v").read_text()}
+
+
+@pytest.mark.parametrize("high_in_logic", [False, True])
+@pytest.mark.parametrize("technology", ["generic", "ecp5", "xilinx"])
+def test_requantizer(technology: str, high_in_logic: bool) -> None:
+    block = Requantizer(technology, high_in_logic)
+    result = run_component(
+        block,
+        f"requantizer_{technology}_{int(high_in_logic)}",
+        "sim.benches.requantizer_bench",
+        extra_sources=ECP5_CELL if technology == "ecp5" else None,
+        test_args={"latency": block.latency, "count": 4000},
+        seed=11,
+    )
+    checked, saturated = result.metrics["checked"], result.metrics["saturated"]
+    assert checked > 6000
+    assert checked / 10 < saturated < checked * 9 / 10  # both outcomes are met
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_activation_table(lanes: int) -> None:
+    block = ActivationTable(lanes)
+    table = activation_table("gelu_new", 1 / 64, 1 / 16)
+    result = run_component(
+        block,
+        f"activation_table_{lanes}",
+        "sim.benches.activation_table_bench",
+        test_args={"lanes": lanes, "latency": block.latency, "table": table.numpy()},
+        seed=lanes,
+    )
+    assert result.metrics["checked"] == 2 * 1024 * lanes
+
+
+@pytest.mark.parametrize(
+    ("lanes", "max_keys", "source", "reader"),
+    [
+        (4, 16, "none", "none"),
+        (4, 16, "random", "none"),
+        (4, 16, "none", "random"),
+        (3, 40, "random", "random"),
+        (2, 512, "none", "none"),
+        (1, 1, "random", "random"),
+    ],
+)
+def test_softmax(lanes: int, max_keys: int, source: str, reader: str) -> None:
+    block = Softmax(lanes, max_keys)
+    row_blocks = 12 if max_keys > 100 else 60
+    result = run_component(
+        block,
+        f"softmax_{lanes}_{max_keys}",
+        "sim.benches.softmax_bench",
+        test_args={
+            "lanes": lanes,
+            "max_keys": max_keys,
+            "pass_overhead": block.PASS_OVERHEAD,
+            "divide_cycles": block.DIVIDE_CYCLES,
+            "row_blocks": row_blocks,
+            "source": source,
+            "reader": reader,
+        },
+        seed=max_keys,
+    )
+    assert result.metrics["rows"] == (row_blocks + 3) * lanes
+    if max_keys > 1:
+        assert result.metrics["overlapping_columns"] > 10
+
+
+@pytest.mark.parametrize(
+    ("lanes", "sizes", "normalize_lanes", "technology", "gap", "pause"),
+    [
+        (4, (32, 16), 4, "generic", "none", "none"),
+        (4, (32, 16), 4, "ecp5", "random", "none"),
+        (4, (32, 16), 4, "xilinx", "none", "random"),
+        (4, (32, 16), 2, "generic", "random", "random"),
+        (4, (32, 16), 1, "generic", "none", "random"),
+        (3, (11, 20, 59), 3, "generic", "random", "random"),
+        (2, (1024, 128), 2, "generic", "none", "none"),
+        (1, (384,), 1, "generic", "none", "random"),
+    ],
+)
+def test_layernorm(
+    lanes: int, sizes: tuple[int, ...], normalize_lanes: int, technology: str, gap: str, pause: str
+) -> None:
+    blocks = 5
+    block = LayerNorm(lanes, sizes, blocks, normalize_lanes, technology)
+    rounds = 2 if max(sizes) > 300 else 8
+    result = run_component(
+        block,
+        f"layernorm_{lanes}_{max(sizes)}_{normalize_lanes}_{technology}",
+        "sim.benches.layernorm_bench",
+        extra_sources=ECP5_CELL if technology == "ecp5" else None,
+        test_args={
+            "lanes": lanes,
+            "sizes": list(sizes),
+            "blocks": blocks,
+            "read_to_write_latency": block.read_to_write_latency,
+            "cycles_per_feature": block.cycles_per_feature,
+            "rounds": rounds,
+            "gap": gap,
+            "pause": pause,
+        },
+        seed=lanes + len(sizes),
+    )
+    assert result.metrics["rows"] > rounds * blocks / 2
+    assert result.metrics["columns_under_work"] > 10
