@@ -1,0 +1,112 @@
+"""Watching activations: what real magnitude should the largest integer stand for?
+
+All formats of the contract are symmetric, so an observer looks at magnitudes only. It sees a tensor many
+times and then names a limit: the real value that the top of the integer range will mean; beyond it values
+saturate.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BINS = 4096
+KINDS = ("max", "percentile", "mse")
+
+
+class Observer:
+    """Histogram of magnitudes whose range doubles when a larger value comes.
+
+    Doubling merges pairs of bins exactly, so the result does not depend on the order of the updates.
+
+    Args:
+        kind: ``max``: nothing seen saturates. ``percentile``: the given share of the values does not
+            saturate. ``mse``: the limit with the least mean square error, rounding and saturation together.
+        percentile: Share in 0..1, for ``percentile``.
+
+    Raises:
+        ValueError: the kind is not known, or the percentile not in 0.5..1.
+    """
+
+    def __init__(self, kind: str = "max", percentile: float = 0.9999) -> None:
+        """An observer that has seen nothing."""
+        if kind not in KINDS:
+            raise ValueError(f"observer {kind!r} is not one of {', '.join(KINDS)}")
+        if not 0.5 <= percentile <= 1:
+            raise ValueError(f"percentile {percentile} is not in 0.5..1")
+        self.kind, self.percentile = kind, percentile
+        self.largest = 0.0
+        self.top = 0.0
+        """Upper end of the histogram: a power of two, 0 before the first value other than 0."""
+        self.counts = torch.zeros(BINS, dtype=torch.float64)
+
+    def update(self, values: Tensor) -> None:
+        """Takes more values, of any shape.
+
+        Raises:
+            ValueError: a value is not finite.
+        """
+        magnitudes = values.detach().abs().float().flatten()
+        if not magnitudes.numel():
+            return
+        largest = float(magnitudes.max())
+        if not largest < float("inf"):
+            raise ValueError(f"observed a value of magnitude {largest}")
+        self.largest = max(self.largest, largest)
+        if self.kind == "max" or largest == 0.0:
+            return
+        self._grow(largest)
+        bins = (magnitudes * (BINS / self.top)).long().clamp(max=BINS - 1).cpu()
+        self.counts += torch.bincount(bins, minlength=BINS)
+
+    def limit(self, levels: int) -> float:
+        """The real value for the integer ``levels``, the top of a symmetric range; 0 if only zeros came."""
+        if self.kind == "max" or self.largest == 0.0:
+            return self.largest
+        if self.kind == "percentile":
+            share = self.counts.cumsum(0) / self.counts.sum()
+            index = int((share < self.percentile).sum())
+            return min(self.largest, (index + 1) * self.top / BINS)
+        return self._least_error(levels)
+
+    def _grow(self, largest: float) -> None:
+        if self.top == 0.0:
+            self.top = 2.0 ** torch.tensor(largest).log2().floor().item()
+        while self.top <= largest:
+            self.counts = torch.cat(
+                [self.counts.view(-1, 2).sum(1), torch.zeros(BINS // 2, dtype=torch.float64)]
+            )
+            self.top *= 2
+
+    def _least_error(self, levels: int) -> float:
+        centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (self.top / BINS)
+        best, best_error = self.largest, float("inf")
+        for step in range(100, 19, -1):
+            limit = self.largest * step / 100
+            scale = limit / levels
+            error = centres - (centres / scale).round().clamp(max=levels) * scale
+            # inside a bin narrower than the scale, rounding itself is not seen: its known mean stands in
+            rounding = torch.where(centres < limit, scale * scale / 12, error.square())
+            total = float((self.counts * rounding).sum())
+            if total < best_error:
+                best, best_error = limit, total
+        return best
+
+
+class ChannelMaxObserver:
+    """Largest magnitude of every channel (the last dimension)."""
+
+    def __init__(self) -> None:
+        """An observer that has seen nothing."""
+        self.largest: Tensor | None = None
+
+    def update(self, values: Tensor) -> None:
+        """Takes more values, [..., channels]."""
+        new = values.detach().abs().flatten(0, -2).amax(0)
+        self.largest = new if self.largest is None else torch.maximum(self.largest, new)
+
+    def limits(self) -> Tensor:
+        """[channels]; raises ValueError when nothing was seen."""
+        if self.largest is None:
+            raise ValueError("the channel observer has seen nothing")
+        return self.largest
