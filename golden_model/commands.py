@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +25,21 @@ def read_config(preset: str, file: Path | None) -> ElbertConfig:
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is not one of {sorted(PRESETS)}")
     return PRESETS[preset]
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Within it SIGTERM and SIGINT raise KeyboardInterrupt, also in background jobs: training then saves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def train(
@@ -99,7 +118,8 @@ def train(
     )
     if resume and not trainer.resume():
         raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
-    record = trainer.run(stop_after=stop_after, quiet=quiet)
+    with _termination_interrupts():
+        record = trainer.run(stop_after=stop_after, quiet=quiet)
     if json_file is not None:
         write_json(json_file, record)
     if not quiet and record["best"] is not None:
@@ -188,7 +208,21 @@ def _label_names(folder: Path) -> list[str] | None:
     return json.loads(record.read_text(encoding="utf-8")).get("inputs", {}).get("label_names")
 
 
+def export_float(
+    source: Annotated[Path, typer.Argument(help="Checkpoint folder that training wrote: RUN/best.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write.")],
+    data: Annotated[str, typer.Option(help="Folder with dev.tsv, or hub:NAME[/CONFIG].")],
+) -> None:
+    """Writes a float checkpoint with 16-bit weights and measures it as stored."""
+    from golden_model.train.export import export
+
+    stored = export(source, destination, data)["stored"]
+    rows = [[i, f"{100 * value:.2f}"] for i, value in enumerate(stored["dev_accuracy"], start=1)]
+    print_table("dev accuracy as stored", ["iteration", "accuracy, %"], rows)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the float model's commands to ``app``."""
     app.command("train")(train)
     app.command("eval")(evaluate)
+    app.command("export")(export_float)

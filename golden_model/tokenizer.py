@@ -139,7 +139,7 @@ class ElbertTokenizer:
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The pieces of compact ids, as the vocabulary spells them (``##ing``, ``▁the``)."""
-        return [self.full.id_to_token(self.to_original(i)) for i in ids]
+        return [self.full.id_to_token(self.to_original(i)) or "" for i in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Readable text of compact ids, special pieces left out."""

@@ -304,7 +304,7 @@ class Trainer:
     def run(self, stop_after: int | None = None, quiet: bool = False) -> dict[str, Any]:
         """Trains to the end, or until ``stop_after`` steps are done in all; returns the record.
 
-        Interrupted by the keyboard it saves first; what is lost on a kill is less than ``save_every`` steps.
+        On KeyboardInterrupt it saves first; what is lost on a kill is less than ``save_every`` steps.
         """
         goal = self.total_steps if stop_after is None else min(stop_after, self.total_steps)
         lengths = [len(ids) for ids in self.train_data.ids]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,7 @@ from golden_model.datasets import load_dataset
 from golden_model.evaluation import compute_logits, summarise
 from golden_model.exits import ExitPolicy
 from golden_model.metrics import iteration_scores, scores
+from golden_model.results import ROOT
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate, encode, epoch_batches
 from golden_model.train.export import export
@@ -383,3 +388,43 @@ def test_commands_refuse_what_is_not_there(task: Path, tmp_path: Path):
     )
     assert "to resume from" in str(resumed.exception)
     assert isinstance(invoke("eval", task / "dev.tsv", "--backend", "rtl").exception, ValueError)
+
+
+def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
+    """A background job (SIGINT ignored, as shells start them) gets SIGTERM in mid-run."""
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import typer; from golden_model.commands import register\n"
+        "app = typer.Typer(); register(app); app()\n"
+    )
+    run = tmp_path / "run"
+    options = ["--preset", "nano", "--init", "fresh", "--tokenizer", str(task), "--max-steps", "1000000"]
+    options += ["--threads", "1", "--evaluate-every", "1000000", "--save-every", "5"]
+    job = subprocess.Popen(
+        [sys.executable, "-c", script, "train", str(task), "--output", str(run), *options],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "state.safetensors").is_file() and time.monotonic() < deadline:
+            assert job.poll() is None
+            time.sleep(0.05)
+        job.terminate()
+        assert job.wait(60) not in (0, -signal.SIGTERM)
+    finally:
+        job.kill()
+    trainer = prepare(
+        str(task),
+        PRESETS["nano"],
+        TrainingOptions(max_steps=1_000_000, max_length=16),
+        run,
+        init="fresh",
+        tokenizer_folder=task,
+    )
+    assert trainer.resume()
+    assert trainer.step >= 5
+    before = trainer.step
+    trainer.run(stop_after=before + 1, quiet=True)
+    assert trainer.step == before + 1
