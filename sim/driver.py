@@ -1,0 +1,87 @@
+"""The host's side of the accelerator: settings into registers, results out of them (cocotb)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cocotb.triggers import RisingEdge, with_timeout
+
+from golden_model.exits import FixedExitPolicy
+from hw.registers import COUNTERS, ERROR_CODES, REGISTERS
+from sim.agents import clock
+from sim.agents.axi_lite import AxiLiteMaster
+
+_ERROR_NAMES = {code: name for name, code in ERROR_CODES.items()}
+WATCHDOG_SLACK = 1000
+"""Cycles beyond the hardware's own watchdog after which the driver gives up."""
+
+
+def policy_settings(policy: FixedExitPolicy) -> dict[str, int]:
+    """The policy as register values."""
+    return {
+        "POLICY": int(policy.mode),
+        "DELTA": policy.delta,
+        "WINDOW": policy.window,
+        "MARGIN": policy.margin,
+        "RANGE": policy.range,
+        "PATIENCE": policy.patience,
+    }
+
+
+class Driver:
+    """Runs sentences on the accelerator ``dut``."""
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        self.bus = AxiLiteMaster(dut)
+
+    async def read(self, name: str, index: int = 0, field: str | None = None) -> int:
+        """A field of a register (default: its only one)."""
+        register = REGISTERS[name]
+        word = await self.bus.read(register.address(index))
+        return (register.field(field) if field else register.fields[0]).extract(word)
+
+    async def write(self, name: str, value: int) -> None:
+        """Writes a whole register."""
+        await self.bus.write(REGISTERS[name].address(0), value)
+
+    async def start(self, settings: Mapping[str, int]) -> None:
+        """Writes the settings and starts."""
+        for name, value in settings.items():
+            await self.write(name, value)
+        await self.write("CONTROL", REGISTERS["CONTROL"].field("start").mask)
+
+    async def finish(self, limit_cycles: int) -> str:
+        """Waits for the end of the sentence and acknowledges it; the error's name, NONE if all is well.
+
+        Raises:
+            SimTimeoutError: no end within ``limit_cycles``.
+        """
+        if not int(self.dut.irq.value):
+            await with_timeout(RisingEdge(self.dut.irq), limit_cycles * clock.period_ns(), "ns")
+        error = await self.read("ERROR")
+        await self.write("STATUS", REGISTERS["STATUS"].field("done").mask)
+        return _ERROR_NAMES[error]
+
+    async def run(self, settings: Mapping[str, int]) -> str:
+        """One sentence, start to end."""
+        await self.start(settings)
+        return await self.finish(settings["WATCHDOG"] + WATCHDOG_SLACK)
+
+    async def results(self) -> dict[str, Any]:
+        """Everything the registers say of the last sentence."""
+        iterations = await self.read("EXIT_ITERATION")
+        labels = await self.read("LAYER", field="labels")
+        return {
+            "label": await self.read("LABEL"),
+            "exit_iteration": iterations,
+            "entropy": await self.read("ENTROPY"),
+            "cycles": await self.read("CYCLES_LO") | (await self.read("CYCLES_HI")) << 32,
+            "logits": [await self.read("LOGIT", i) for i in range(labels)],
+            "probabilities": [await self.read("PROBABILITY", i) for i in range(labels)],
+            "counters": {field: await self.read(name) for name, field in COUNTERS.items()},
+            "confidences": [await self.read("CONFIDENCE", i, "confidence") for i in range(iterations)],
+            "labels": [await self.read("CONFIDENCE", i, "label") for i in range(iterations)],
+            "entropies": [await self.read("ENTROPY_AT", i) for i in range(iterations)],
+        }

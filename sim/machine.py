@@ -1,0 +1,234 @@
+"""Whole sentences through the simulated accelerator, compared with the golden model."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from golden_model.checkpoint import IntegerCheckpoint
+from golden_model.exits import ExitMode, FixedExitPolicy
+from golden_model.integer import GoldenModel, Sentence, SentenceResult, Trace
+from hw.accelerator import Accelerator
+from hw.emit import to_verilog
+from hw.engine.engine import TRACES
+from hw.image import Image, build_image
+from hw.params import Machine
+from sim.agents.system import system_sources
+from sim.agents.trace import read_trace
+from sim.build import BuildOptions
+from sim.checker import Checker, Comparison
+from sim.driver import policy_settings
+from sim.run import BenchResult, run_bench
+
+MEMORY_SLACK = 1 << 12
+DEFAULT_WATCHDOG = 100_000_000
+"""Cycles; far above the longest sentence of any preset."""
+BENCH = "sim.benches.machine_bench"
+NO_EXIT = FixedExitPolicy(mode=ExitMode.none)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sentence to run: tokens and policy."""
+
+    sentence: Sentence
+    policy: FixedExitPolicy = NO_EXIT
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One sentence's results: what the registers say, what the golden model says, how they compare."""
+
+    registers: dict[str, Any]
+    golden: SentenceResult
+    comparison: Comparison
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from start to done."""
+        return int(self.registers["cycles"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run: its outcomes (fewer than jobs if it broke off) and what the simulator says of it."""
+
+    outcomes: list[Outcome]
+    bench: BenchResult
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Every sentence ran and no integer differed."""
+        return (
+            self.bench.passed and not self.errors and all(o.comparison.mismatches == 0 for o in self.outcomes)
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def accelerator_verilog(machine: Machine) -> str:
+    """Verilog of the accelerator as module ``accelerator``."""
+    return to_verilog(Accelerator(machine), "accelerator")
+
+
+def accelerator_system(machine: Machine, memory_bytes: int, latency: int) -> dict[str, str]:
+    """Sources of the simulated system: accelerator, memory, trace monitors."""
+    return system_sources(
+        accelerator_verilog(machine), "accelerator", memory_bytes=memory_bytes, latency=latency
+    )
+
+
+def image_settings(image: Image, sentence: int) -> dict[str, int]:
+    """The base registers for a sentence of an image."""
+    return {
+        "TOKENS_BASE": image.tokens[sentence],
+        "EMBEDDING_BASE": image.embedding,
+        "POSITION_BASE": image.position,
+        "LAYER_BASE": image.layer,
+        "PARAMETERS_BASE": image.parameters,
+        "EMBEDDING_LAYER_BASE": image.embedding_layer,
+    }
+
+
+def memory_size(image: Image) -> int:
+    """Simulated memory for an image: a power of two, so that builds are shared between images."""
+    return 1 << (len(image.contents) + MEMORY_SLACK - 1).bit_length()
+
+
+def simulate(
+    machine: Machine,
+    checkpoint: IntegerCheckpoint,
+    jobs: Sequence[Job],
+    *,
+    seed: int = 1,
+    latency: int = 20,
+    stall_mode: int = 0,
+    fast: bool = False,
+    watchdog: int = DEFAULT_WATCHDOG,
+    timeout_s: float = 1200.0,
+    waves_on_failure: bool = True,
+    run_dir: Path | None = None,
+    sources: dict[str, str] | None = None,
+    image: Image | None = None,
+    on_sentence: Callable[[int, Outcome], None] | None = None,
+) -> Report:
+    """Runs the jobs on the simulated accelerator and compares every named tensor with the golden model.
+
+    Args:
+        machine: with ``trace``.
+        checkpoint: of the machine's geometry.
+        jobs: the sentences.
+        seed: of undefined values in the simulation.
+        latency: of the memory, in cycles.
+        stall_mode: of the memory, see sim/agents/axi_memory.v.
+        fast: optimised build whose undefined values are zero.
+        watchdog: cycles after which a sentence ends with error WATCHDOG.
+        timeout_s: wall-clock limit of the simulation.
+        waves_on_failure: a failed run is repeated with waves.
+        run_dir: where log, traces and waves lie (default: temporary).
+        sources: replaces the generated Verilog (fault planting).
+        image: replaces the generated memory image (fault planting).
+        on_sentence: called as soon as a sentence was simulated and compared, with its number.
+
+    Raises:
+        ValueError: a job is longer than the machine allows, or the geometries differ.
+    """
+    if not machine.trace:
+        raise ValueError("machine.trace is False; the comparison needs the trace ports")
+    image = image or build_image(checkpoint, machine, [job.sentence for job in jobs])
+    settings = [
+        {
+            "LENGTH": len(job.sentence[0]),
+            "ITERATIONS": machine.model.num_hidden_layers,
+            **policy_settings(job.policy),
+            **image_settings(image, number),
+            "WATCHDOG": watchdog,
+        }
+        for number, job in enumerate(jobs)
+    ]
+    with tempfile.TemporaryDirectory(prefix="elbert-") as temporary:
+        folder = Path(run_dir or temporary).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "image.bin").write_bytes(image.contents)
+        results = folder / "results.jsonl"
+        results.unlink(missing_ok=True)
+        sources = sources or accelerator_system(machine, memory_size(image), latency)
+        collector = _Collector(machine, checkpoint, jobs, folder, results, on_sentence)
+        with collector:
+            bench = run_bench(
+                sources=sources,
+                top="system",
+                test_module=BENCH,
+                test_args={"jobs": settings, "results": str(results), "stall_mode": stall_mode},
+                seed=seed,
+                timeout_s=timeout_s,
+                waves_on_failure=waves_on_failure,
+                build_options=BuildOptions(fast=fast, optimize=3) if fast else None,
+                plusargs=[
+                    f"+axi_image={folder / 'image.bin'}",
+                    *(f"+{name}_file={folder / (name + '.bin')}" for name in TRACES),
+                ],
+                run_dir=folder,
+                check=False,
+            )
+        errors = [f"{name}: {message}" for name, message in bench.failures]
+        if bench.passed and len(collector.outcomes) != len(jobs):
+            errors.append(f"{len(collector.outcomes)} of {len(jobs)} sentences have results")
+        return Report(collector.outcomes, bench, errors)
+
+
+class _Collector:
+    """Compares sentences while the simulation goes on with the next."""
+
+    def __init__(self, machine, checkpoint, jobs, folder, results, on_sentence) -> None:  # type: ignore[no-untyped-def]
+        self.golden = GoldenModel(checkpoint)
+        self.checker = Checker(machine)
+        self.jobs, self.folder, self.results, self.on_sentence = jobs, folder, results, on_sentence
+        self.outcomes: list[Outcome] = []
+        self.failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> _Collector:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.failure and exception[0] is None:
+            raise self.failure
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.results.exists():
+            return []
+        text = self.results.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def _work(self) -> None:
+        try:
+            while True:
+                stopping = self._stop.is_set()
+                for number, registers in enumerate(self._lines()):
+                    if number >= len(self.outcomes) and registers["error"] == "NONE":
+                        self._compare(number, registers)
+                if stopping:
+                    return
+                self._stop.wait(0.2)
+        except BaseException as error:  # handed to the main thread
+            self.failure = error
+
+    def _compare(self, number: int, registers: dict[str, Any]) -> None:
+        job = self.jobs[number]
+        [golden] = self.golden.run([job.sentence], job.policy, trace=Trace())
+        traces = {name: read_trace(self.folder / f"{name}.bin") for name in TRACES}
+        outcome = Outcome(registers, golden, self.checker.compare(number, golden, traces, registers))
+        self.outcomes.append(outcome)
+        if self.on_sentence:
+            self.on_sentence(number, outcome)
