@@ -107,11 +107,11 @@ def system_sources(
 
     Args:
         text: Verilog of the device, from ``hw.emit.to_verilog``.
-        module: its top module. With ports ``m_axi__*`` it gets the memory, with ``trace__*`` the monitor, with
-            several groups ``trace_NAME__*`` one each, whose file is ``+trace_NAME_file=FILE``.
+        module: its top module. With ports ``m_axi__*`` it gets the memory, with ``trace__*`` the monitor,
+            with several groups ``trace_NAME__*`` one each, whose file is ``+trace_NAME_file=FILE``.
         memory_bytes: size of the memory, a multiple of the bus width.
-        latency: clocks from an address to its first beat; ``+axi_latency=N`` overrides it without a new build.
-        strict: a broken AXI rule ends the simulation, otherwise it only raises ``protocol_error``;
+        latency: clocks from an address to its first beat; ``+axi_latency=N`` overrides it.
+        strict: a broken AXI rule ends the simulation, else it only raises ``protocol_error``;
             ``+axi_strict=0`` or ``1`` overrides it.
 
     Run it with ``plusargs=["+axi_image=FILE", "+trace_file=FILE"]``.
@@ -133,10 +133,15 @@ def system_sources(
         # A device without IDs: its bursts have ID 0, and nobody looks at the answer's.
         wires += [f"wire {name};" for name in ("m_axi__rid",) if name not in ports]
         wires += [f"wire {name} = 1'b0;" for name in ("m_axi__arid",) if name not in ports]
-        pins = dict.fromkeys(["clk", "rst", *bus, "m_axi__arid", "m_axi__rid"])
-        values = {"DATA_WIDTH": width, "SIZE_BYTES": memory_bytes, "LATENCY": latency, "STRICT": int(strict)}
+        bus_pins = dict.fromkeys(["clk", "rst", *bus, "m_axi__arid", "m_axi__rid"])
+        values: dict[str, int | str] = {
+            "DATA_WIDTH": width,
+            "SIZE_BYTES": memory_bytes,
+            "LATENCY": latency,
+            "STRICT": int(strict),
+        }
         own = [Port(*port) for port in MEMORY_PORTS]
-        instances.append(_instance("axi_memory", values, "memory", [*pins, *(port.name for port in own)]))
+        instances.append(_instance("axi_memory", values, "memory", [*bus_pins, *(port.name for port in own)]))
         sources["axi_memory.v"] = (_FOLDER / "axi_memory.v").read_text()
         outer += own
     for number, prefix in enumerate(prefixes):

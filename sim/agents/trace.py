@@ -36,12 +36,19 @@ def unpack_lanes(words: np.ndarray, width: int, count: int, *, signed: bool = Tr
     if width in (8, 16, 32):
         kind = np.dtype(f"<{'i' if signed else 'u'}{width // 8}")
         return np.ascontiguousarray(words, "<u4").view(kind)[:, :count].astype(np.int64)
-    bits = np.unpackbits(np.ascontiguousarray(words, "<u4").view(np.uint8), axis=1, bitorder="little")
-    lanes = bits[:, : count * width].reshape(rows, count, width)
-    weights = np.int64(1) << np.arange(width, dtype=np.int64)
-    if signed:
-        weights[-1] = -weights[-1]
-    return lanes @ weights
+    # Two zero words more, so that every lane can be cut out of the 64 or 96 bits from its first word on.
+    padded = np.zeros((row_words + 2, rows), np.uint64)
+    padded[:row_words] = words.T
+    lanes = np.empty((rows, count), np.int64)
+    unused = np.uint64(64 - width)
+    for lane in range(count):
+        word, offset = divmod(lane * width, 32)
+        value = (padded[word] | padded[word + 1] << np.uint64(32)) >> np.uint64(offset)
+        if offset + width > 64:
+            value |= padded[word + 2] << np.uint64(64 - offset)
+        value <<= unused  # the lane's sign bit to the top, and back with the wanted extension
+        lanes[:, lane] = value.view(np.int64) >> np.int64(unused) if signed else value >> unused
+    return lanes
 
 
 @dataclasses.dataclass(frozen=True)
