@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from golden_model.results import write_text
+from golden_model.sentencepiece import read_sentencepiece
 
 TOKENIZER_FILE = "tokenizer.json"
 KEPT_FILE = "kept_vocabulary.json"
@@ -83,7 +84,7 @@ class ElbertTokenizer:
         if (folder / TOKENIZER_FILE).is_file():
             full = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         elif (folder / "spiece.model").is_file():
-            full = _from_sentencepiece(folder)
+            full = read_sentencepiece(folder / "spiece.model")
         else:
             raise FileNotFoundError(f"{folder} holds neither {TOKENIZER_FILE} nor spiece.model")
         kept_path = folder / KEPT_FILE
@@ -192,12 +193,6 @@ def _count(full: Tokenizer, texts: Iterable[str]) -> Counter[int]:
 def _count_block(full: Tokenizer, block: list[str], counts: Counter[int]) -> None:
     for encoded in full.encode_batch(block, add_special_tokens=False):
         counts.update(encoded.ids)
-
-
-def _from_sentencepiece(folder: Path) -> Tokenizer:
-    from transformers import AlbertTokenizer
-
-    return AlbertTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
 
 
 def _first_repeat(ids: Sequence[int]) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
 from golden_model.results import ROOT
+from golden_model.sentencepiece import read_sentencepiece
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
 
 BUNDLED = ROOT / "models" / "elbert-small-sst2" / "float"
@@ -131,3 +134,59 @@ def test_illegal_vocabularies_are_refused(make_full, tmp_path: Path):
         ElbertTokenizer.from_folder(tmp_path)
     with pytest.raises(ValueError, match="compact id 20"):
         tokenizer.pieces([20])
+
+
+def message(*fields: tuple[int, int, bytes | int]) -> bytes:
+    """A protocol buffer of (field number, wire type, value), values shorter than 128 bytes."""
+    out = b""
+    for number, kind, value in fields:
+        out += bytes([number << 3 | kind])
+        if isinstance(value, int):
+            out += bytes([value])
+        else:
+            out += (bytes([len(value)]) if kind == 2 else b"") + value
+    return out
+
+
+def sentencepiece_model(pieces: list[tuple[str, float]]) -> bytes:
+    out = b""
+    for piece, score in pieces:
+        inner = message((1, 2, piece.encode()), (2, 5, struct.pack("<f", score)), (3, 0, 1))
+        out += message((1, 2, inner))
+    return out + message((3, 2, message((1, 2, b"identity"), (3, 0, 1))))
+
+
+def test_folder_with_a_sentencepiece_model_alone(tmp_path: Path):
+    pieces = [(p, 0.0) for p in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")]
+    pieces += [
+        ("\u2581good", -1.0),
+        ("\u2581go", -2.0),
+        ("od", -2.0),
+        ("\u25819", -3.0),
+        (",", -3.0),
+        ("\u25819,", -1.0),
+    ]  # the last is never used
+    (tmp_path / "spiece.model").write_bytes(sentencepiece_model(pieces))
+    tokenizer = ElbertTokenizer.from_folder(tmp_path)
+    assert tokenizer.size == 11
+    ids, types = tokenizer.encode("  G\u00d3OD   go 9, Xx ", 32, pair="good")
+    assert tokenizer.pieces(ids) == [
+        *("[CLS]", "\u2581good", "\u2581go", "\u25819", ",", "<unk>", "[SEP]", "\u2581good", "[SEP]"),
+    ]
+    assert types[-2:] == [1, 1]
+    (tmp_path / "spiece.model").write_bytes(b"\x0a\xff\xff no model")
+    with pytest.raises(ValueError, match=r"spiece\.model is not a sentencepiece model"):
+        ElbertTokenizer.from_folder(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(sentencepiece_model(pieces[1:]))
+    with pytest.raises(ValueError, match="lacks the piece <pad>"):
+        ElbertTokenizer.from_folder(tmp_path)
+
+
+def test_the_genuine_albert_model_reads_as_its_tokenizer_json():
+    folder = Path(os.environ.get("ELBERT_DATA", "")) / "tokenizer-albert"
+    if not (folder / "spiece.model").is_file():
+        pytest.skip("ELBERT_DATA holds no tokenizer-albert")
+    ours = json.loads(read_sentencepiece(folder / "spiece.model").to_str())
+    theirs = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "model"):
+        assert ours[part] == theirs[part], part
