@@ -1,7 +1,7 @@
 """ALBERT's ``spiece.model`` as a Hugging Face tokenizer, without the sentencepiece package.
 
-The file is a protocol buffer. Only two of its fields matter here: the pieces with their scores (field 1) and the
-normaliser's precompiled character map (field 3, inner field 2).
+The file is a protocol buffer. Only two of its fields matter here: the pieces with their scores (field 1) and
+the normaliser's precompiled character map (field 3, inner field 2).
 """
 
 from __future__ import annotations
