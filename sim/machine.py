@@ -116,6 +116,7 @@ def simulate(
     run_dir: Path | None = None,
     sources: dict[str, str] | None = None,
     image: Image | None = None,
+    overrides: dict[str, int] | None = None,
     on_sentence: Callable[[int, Outcome], None] | None = None,
 ) -> Report:
     """Runs the jobs on the simulated accelerator and compares every named tensor with the golden model.
@@ -134,6 +135,7 @@ def simulate(
         run_dir: where log, traces and waves lie (default: temporary).
         sources: replaces the generated Verilog (fault planting).
         image: replaces the generated memory image (fault planting).
+        overrides: registers written with other values than the jobs say (fault planting).
         on_sentence: called as soon as a sentence was simulated and compared, with its number.
 
     Raises:
@@ -149,6 +151,7 @@ def simulate(
             **policy_settings(job.policy),
             **image_settings(image, number),
             "WATCHDOG": watchdog,
+            **(overrides or {}),
         }
         for number, job in enumerate(jobs)
     ]

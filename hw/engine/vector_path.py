@@ -140,7 +140,6 @@ class VectorPath(wiring.Component):
         m = Module()
         machine = self.machine
         p, q = machine.rows, machine.columns
-        model = machine.model
         busy: list[Signal] = []
 
         # -- drain: which column leaves the buffer this cycle -------------------------------------
@@ -291,7 +290,7 @@ class VectorPath(wiring.Component):
             m.d.sync += later.eq(stages[-1])
             stages.append(later)
         busy += [stage.valid for stage in stages]
-        before, at, after, after2 = (stages[latency + i] for i in (-1, 0, 1, 2))
+        before, after, after2 = (stages[latency + i] for i in (-1, 1, 2))
 
         # -- value stage: clamp, look up, add the residual ---------------------------------------------
         is_ = lambda stage, *posts: stage.valid & Cat(*(stage.post == post for post in posts)).any()  # noqa: E731

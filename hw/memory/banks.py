@@ -10,6 +10,8 @@ from amaranth.hdl import Elaboratable, Module, Signal, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
+from hw.blocks._attributes import DONT_CARE_ON_COLLISION
+
 
 class GroupedMemory(Elaboratable):
     """``groups`` memories of ``depth`` words of ``lanes`` x ``width`` bits; one read, one write port.
@@ -69,7 +71,9 @@ class WordMemory(Elaboratable):
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=self.shape, depth=self.depth, init=[], attrs=DONT_CARE_ON_COLLISION
+        )
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             read.addr.eq(self.read_address),

@@ -1,0 +1,40 @@
+"""Command-line options that several commands share: the exit policy and the JSON file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden_model.exits import ExitPolicy
+
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
+]
+DeltaOption = Annotated[float, typer.Option(help="Stage 1: exit below this entropy; 0 switches it off.")]
+WindowOption = Annotated[int, typer.Option(help="N: iterations in the confidence window.")]
+MarginOption = Annotated[float, typer.Option(help="m: distance from 0.5 that counts as one side.")]
+RangeOption = Annotated[float, typer.Option("--range", help="r: most that bias_3 lets the window vary.")]
+PatienceOption = Annotated[int, typer.Option(help="Iterations that must repeat the answer (PABEE).")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
+
+
+def make_policy(
+    mode: str, delta: float, window: int, margin: float, value_range: float, patience: int
+) -> ExitPolicy:
+    """The policy of the options.
+
+    Raises:
+        pydantic.ValidationError: (a ``ValueError``) naming the value and the bound it breaks.
+    """
+    return ExitPolicy.model_validate(
+        {
+            "mode": mode,
+            "delta": delta,
+            "window": window,
+            "margin": margin,
+            "range": value_range,
+            "patience": patience,
+        }
+    )

@@ -1,0 +1,263 @@
+"""Commands of the simulation: ``run`` and ``simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golden_model import options
+
+if TYPE_CHECKING:
+    from sim.answers import Answer
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLED = ROOT / "models" / "elbert-small-sst2"
+DEMO = Path(__file__).with_name("demo_sentences.txt")
+BACKENDS = ("float", "golden", "rtl")
+
+ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
+
+
+def parse_array(text: str) -> tuple[int, int]:
+    """``"8x16"`` to (8, 16).
+
+    Raises:
+        ValueError: the text is not of that form.
+    """
+    rows, _, columns = text.partition("x")
+    if not (rows.isdigit() and columns.isdigit()):
+        raise ValueError(f"array {text!r} is not ROWSxCOLUMNS, such as 8x16")
+    return int(rows), int(columns)
+
+
+def read_sentences(sentences: list[str] | None, file: Path | None) -> list[str]:
+    """Arguments, then the file's lines; the bundled examples if there are neither.
+
+    Raises:
+        ValueError: a sentence is empty.
+    """
+    texts = list(sentences or [])
+    if file is not None or not texts:
+        lines = (file or DEMO).read_text(encoding="utf-8").splitlines()
+        texts += [line for line in lines if line.strip()]
+    for i, text in enumerate(texts):
+        if not text.strip():
+            raise ValueError(f"sentence {i} is empty")
+    return texts
+
+
+def label_names(model: Path) -> list[str] | None:
+    """The class names of the model folder's ``labels.json``, if it has one."""
+    import json
+
+    file = model / "labels.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def run(
+    sentences: Annotated[
+        list[str] | None, typer.Argument(help="Sentences; the bundled examples by default.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Text file, one sentence a line.")] = None,
+    backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
+    model: Annotated[Path, typer.Option(help="Model folder, with float/ and integer/ in it.")] = BUNDLED,
+    policy: options.PolicyOption = "bias_1",
+    delta: options.DeltaOption = 0.1,
+    window: options.WindowOption = 3,
+    margin: options.MarginOption = 0.1,
+    value_range: options.RangeOption = 1.0,
+    patience: options.PatienceOption = 3,
+    array: ArrayOption = "8x16",
+    seed: Annotated[int, typer.Option(help="Of the simulation's undefined values.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Simulations side by side.")] = 2,
+    run_dir: Annotated[Path | None, typer.Option(help="Keep logs, traces and waves here.")] = None,
+    json_file: options.JsonOption = None,
+) -> None:
+    """Classifies sentences; with --backend rtl on the simulated accelerator, compared bit for bit."""
+    from golden_model import results
+    from sim.answers import answer_in_hardware, answer_in_software
+
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+    texts = read_sentences(sentences, file)
+    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
+    names = label_names(model)
+    if backend == "rtl":
+        with _Progress(len(texts) * (1 if policy == "none" else 2)) as progress:
+            answers, sha256 = answer_in_hardware(
+                model,
+                parse_array(array),
+                texts,
+                chosen,
+                names,
+                seed=seed,
+                workers=workers,
+                run_dir=run_dir,
+                on_build=progress.built,
+                on_progress=progress.advance,
+            )
+    else:
+        answers, sha256 = answer_in_software(backend, model, texts, chosen, names)
+    _print_answers(answers, backend)
+    mismatches = sum(a.mismatches or 0 for a in answers)
+    if json_file is not None:
+        document: dict[str, Any] = {
+            "header": results.header(seed, sha256),
+            "backend": backend,
+            "policy": chosen.model_dump(mode="json"),
+            "array": array if backend == "rtl" else None,
+            "mismatches": mismatches,
+            "sentences": [a.as_json() for a in answers],
+        }
+        results.write_json(json_file, document)
+    if mismatches:
+        first = next(a.first_mismatch for a in answers if a.first_mismatch)
+        raise results.PromiseBroken(f"{mismatches} integers differ from the golden model; the first: {first}")
+
+
+def _print_answers(answers: list[Answer], backend: str) -> None:
+    from golden_model.results import print_table
+
+    columns = ["sentence", "class", "confidence", "exit"]
+    hardware = backend == "rtl"
+    if hardware:
+        columns += ["cycles", "without exit", "saved", "checkpoints", "integers", "unequal"]
+    rows = []
+    for a in answers:
+        row: list[object] = [
+            a.text if len(a.text) <= 48 else a.text[:47] + "…",
+            a.label_name,
+            f"{max(a.probabilities):.3f}",
+            f"{a.exit_iteration}/{a.iterations}",
+        ]
+        if hardware:
+            assert a.cycles is not None
+            assert a.cycles_full is not None
+            row += [
+                f"{a.cycles:,}",
+                f"{a.cycles_full:,}",
+                f"{a.cycles_full / a.cycles:.1f}x",
+                a.checkpoints,
+                f"{a.elements:,}",
+                a.mismatches,
+            ]
+        rows.append(row)
+    print_table(f"{len(answers)} sentences, {backend}", columns, rows)
+    if not hardware:
+        return
+    total = sum(a.cycles or 0 for a in answers)
+    full = sum(a.cycles_full or 0 for a in answers)
+    unequal = sum(a.mismatches or 0 for a in answers)
+    tensors, integers = sum(a.checkpoints or 0 for a in answers), sum(a.elements or 0 for a in answers)
+    verdict = "all equal" if unequal == 0 else f"{unequal} UNEQUAL"
+    typer.echo(
+        f"{tensors:,} named tensors, {integers:,} integers compared, golden model to RTL: {verdict}.\n"
+        f"{total:,} cycles with exit, {full:,} without: {full / total:.2f}x fewer."
+    )
+
+
+class _Progress:
+    """Build phase, then simulated sentences."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._build = self._bar.add_task("building the simulation (minutes, then cached)", total=None)
+        self._run = self._bar.add_task("simulating", total=total, start=False)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def built(self) -> None:
+        """The build phase is over."""
+        self._bar.update(self._build, total=1, completed=1, description="simulation built")
+        self._bar.start_task(self._run)
+
+    def advance(self, text: str, runs: int) -> None:
+        """One more run was simulated and compared."""
+        self._bar.advance(self._run, runs)
+        self._bar.console.print(f"  equal so far, done: {text[:70]}", highlight=False)
+
+
+def simulate(
+    preset: Annotated[str, typer.Option(help="nano, small, base or large.")] = "nano",
+    array: ArrayOption = "4x4",
+    lengths: Annotated[str, typer.Option(help="Tokens of the sentences, separated by commas.")] = "5,16,1",
+    model: Annotated[
+        Path | None, typer.Option(help="Integer checkpoint; by default random integers of the preset.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of checkpoint, tokens and undefined values.")] = 1,
+    latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
+    stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
+    fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
+    run_dir: Annotated[Path | None, typer.Option(help="Keep logs, traces and waves here.")] = None,
+    json_file: options.JsonOption = None,
+) -> None:
+    """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went."""
+    from golden_model import results
+    from sim.performance import performance_rows, run_preset
+
+    rows, columns = parse_array(array)
+    counts = [int(n) for n in lengths.split(",")]
+    report, machine, sha256 = run_preset(
+        preset, rows, columns, counts, model=model, seed=seed, latency=latency,
+        stall_mode=stall_mode, fast=fast, run_dir=run_dir,
+    )  # fmt: skip
+    table = performance_rows(report, machine)
+    results.print_table(
+        f"{preset}, {array} array: utilisation = products / (multipliers x cycles)",
+        [
+            "tokens",
+            "iterations",
+            "cycles",
+            "utilisation",
+            "bound",
+            "idle, % of cycles",
+            "checkpoints",
+            "unequal",
+        ],
+        [
+            (
+                r["tokens"],
+                r["iterations"],
+                f"{r['cycles']:,}",
+                f"{100 * r['utilisation']:.1f} %",
+                f"{100 * r['bound']:.1f} %",
+                ", ".join(f"{k} {100 * v / r['cycles']:.1f}" for k, v in r["idle"].items() if v),
+                r["checkpoints"],
+                r["mismatches"],
+            )
+            for r in table
+        ],
+    )
+    if json_file is not None:
+        document = {
+            "header": results.header(seed, sha256),
+            "preset": preset,
+            "array": array,
+            "sentences": table,
+        }
+        results.write_json(json_file, document)
+    if not report.equal:
+        first = next((o.comparison.first for o in report.outcomes if o.comparison.first), None)
+        raise results.PromiseBroken("; ".join([*report.errors, *([str(first)] if first else [])]))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the simulation's commands to ``app``."""
+    app.command("run")(run)
+    app.command("simulate")(simulate)

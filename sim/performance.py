@@ -1,0 +1,97 @@
+"""Where the cycles go: utilisation of the array, and a reason for every idle cycle."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from golden_model.checkpoint import IntegerCheckpoint, random_checkpoint
+from golden_model.config import PRESETS
+from hw.params import Machine, ceil_div
+from sim.machine import Job, Report, simulate
+
+
+def random_jobs(machine: Machine, lengths: list[int], seed: int) -> list[Job]:
+    """Sentences of random tokens; what they say does not change a cycle.
+
+    Raises:
+        ValueError: a length is outside 1..max_position_embeddings.
+    """
+    bound = machine.model.max_position_embeddings
+    for length in lengths:
+        if not 1 <= length <= bound:
+            raise ValueError(f"length {length} is outside 1..{bound}, the longest sentence")
+    rng = random.Random(seed)
+    return [Job(([rng.randrange(machine.model.vocab_size) for _ in range(n)], [0] * n)) for n in lengths]
+
+
+def run_preset(
+    preset: str,
+    rows: int,
+    columns: int,
+    lengths: list[int],
+    *,
+    model: Path | None,
+    seed: int,
+    latency: int,
+    stall_mode: int,
+    fast: bool,
+    run_dir: Path | None,
+) -> tuple[Report, Machine, str | None]:
+    """Simulates random sentences of the given lengths without exit.
+
+    Raises:
+        ValueError: unknown preset, illegal array or length.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
+    machine = Machine(model=PRESETS[preset], rows=rows, columns=columns, trace=True)
+    checkpoint = IntegerCheckpoint.load(model) if model else random_checkpoint(machine.model, seed)
+    machine = machine.model_copy(update={"model": checkpoint.config})
+    report = simulate(
+        machine,
+        checkpoint,
+        random_jobs(machine, lengths, seed),
+        seed=seed,
+        latency=latency,
+        stall_mode=stall_mode,
+        fast=fast,
+        run_dir=run_dir,
+        timeout_s=3600,
+    )
+    return report, machine, checkpoint.sha256 if model else None
+
+
+def utilisation_bound(machine: Machine, length: int) -> float:
+    """Largest utilisation that a sentence of ``length`` tokens can have: tokens come in blocks of P."""
+    return length / (ceil_div(length, machine.rows) * machine.rows)
+
+
+def performance_rows(report: Report, machine: Machine) -> list[dict[str, Any]]:
+    """One dictionary per sentence."""
+    rows = []
+    for outcome in report.outcomes:
+        length = len(outcome.golden.taps["embedding.sum"])
+        iterations = outcome.registers["exit_iteration"]
+        products = machine.model.embedding_products(length) + iterations * machine.model.layer_products(
+            length
+        )
+        idle = dict(outcome.registers["counters"])
+        active = idle.pop("active")
+        rows.append(
+            {
+                "tokens": length,
+                "iterations": iterations,
+                "cycles": outcome.cycles,
+                "products": products,
+                "active": active,
+                "utilisation": products / (machine.rows * machine.columns * outcome.cycles),
+                "bound": utilisation_bound(machine, length),
+                "idle": idle,
+                "checkpoints": len(outcome.comparison.checkpoints),
+                "elements": outcome.comparison.elements,
+                "mismatches": outcome.comparison.mismatches,
+            }
+        )
+    return rows
