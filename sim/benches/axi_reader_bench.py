@@ -56,7 +56,8 @@ class Memory:
         self.outstanding: int = args["outstanding"]
         self.latency, self.address_stall, self.data_stall = 1, 0.0, 0.0
         self.hang = False
-        self.response: Callable[[int], int] = lambda address: 0
+        self.response: Callable[[int], int | None] = lambda address: 0
+        """RRESP of the beat at an address; None is OKAY."""
         self.waiting: deque[tuple[int, int, int, int]] = deque()
         """(earliest cycle, address, is last of its burst, response)"""
         self.bursts: list[tuple[int, int]] = []
@@ -119,7 +120,9 @@ class Memory:
         assert self.in_flight <= self.outstanding
         for i in range(beats):
             at = address + i * self.beat_bytes
-            self.waiting.append((self.cycle + self.latency - 1, at, int(i == beats - 1), self.response(at)))
+            self.waiting.append(
+                (self.cycle + self.latency - 1, at, int(i == beats - 1), self.response(at) or 0)
+            )
 
 
 class Bench:
@@ -222,7 +225,7 @@ class Bench:
         self.check(commands)
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def stall_matrix(dut: Any) -> None:
     """Random commands, idle sources against back-pressure, in every combination."""
     bench = Bench(dut, 1)
@@ -238,7 +241,7 @@ async def stall_matrix(dut: Any) -> None:
     report(beats=bench.checked)
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def bursts_are_as_long_as_allowed(dut: Any) -> None:
     """A command becomes the fewest bursts that 4 KB and max_burst allow; the last address works."""
     bench = Bench(dut, 2)
@@ -262,7 +265,7 @@ async def bursts_are_as_long_as_allowed(dut: Any) -> None:
         assert bench.memory.bursts == wanted
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def nothing_is_read_for_zero_bytes(dut: Any) -> None:
     """Zero bytes between two commands leave no trace."""
     bench = Bench(dut, 3)
@@ -272,7 +275,7 @@ async def nothing_is_read_for_zero_bytes(dut: Any) -> None:
     assert [address for address, _ in bench.memory.bursts] == [0x100, 0x200]
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def streams_back_to_back(dut: Any) -> None:
     """One beat per cycle across commands at a latency of 30 cycles."""
     bench = Bench(dut, 4)
@@ -293,7 +296,7 @@ async def streams_back_to_back(dut: Any) -> None:
         assert cycles == beats, f"{beats} beats took {cycles} cycles"
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def a_bus_error_stops_and_is_survived(dut: Any) -> None:
     """Beats before the error arrive, none after; then idle, clear, and the next command works."""
     bench = Bench(dut, 5)
@@ -305,7 +308,7 @@ async def a_bus_error_stops_and_is_survived(dut: Any) -> None:
         base, count = 0x10000 * (turn + 1), 150
         bad = base + size * rng.randrange(count)
         code = (SLVERR, DECERR)[turn % 2]
-        memory.response = lambda address, bad=bad, code=code: code if address == bad else 0
+        memory.response = {bad: code}.get
         bench.may_withdraw = True
         await bench.send(base, count * size)
         await bench.send(0x8000_0000, 40 * size)
@@ -331,7 +334,7 @@ async def a_bus_error_stops_and_is_survived(dut: Any) -> None:
         assert not int(dut.error.value)
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def abort_at_any_time(dut: Any) -> None:
     """Abort in every phase, errors among the swallowed beats included; the next commands are right."""
     bench = Bench(dut, 6)
@@ -362,7 +365,7 @@ async def abort_at_any_time(dut: Any) -> None:
         await bench.round_trip([bench.random_command(20) for _ in range(2)])
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def a_hanging_bus_is_not_idle(dut: Any) -> None:
     """While the memory hangs ``idle`` stays low after an abort; when it answers, all goes on."""
     bench = Bench(dut, 7)
@@ -402,7 +405,7 @@ class ImageRegion(Region):
         return IMAGE[start : start + length]
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def against_cocotbext_axi(dut: Any) -> None:
     """An independent AXI slave, with pauses; its SLVERR raises ``error``."""
     bench = Bench(dut, 8)

@@ -155,7 +155,7 @@ class Bench:
         return cycles
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def every_length_and_stall(dut: Any) -> None:
     """Lengths from 1 to the maximum, memory stalls against back-pressure."""
     bench = Bench(dut, 1)
@@ -170,7 +170,7 @@ async def every_length_and_stall(dut: Any) -> None:
     report(features=bench.checked)
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def extreme_rows(dut: Any) -> None:
     """The largest and smallest sums: row 0 of the test's tables holds +max, row 1 -max."""
     bench = Bench(dut, 2)
@@ -180,7 +180,7 @@ async def extreme_rows(dut: Any) -> None:
     await bench.round_trip(tokens)
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def keeps_one_feature_per_cycle(dut: Any) -> None:
     """The longest sentence at a latency of 30 cycles within the documented bound."""
     bench = Bench(dut, 3)
@@ -196,7 +196,7 @@ async def keeps_one_feature_per_cycle(dut: Any) -> None:
         assert cycles <= start + tokens, f"{cycles} cycles, expected at most {start + tokens}"
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def a_bad_token_is_refused(dut: Any) -> None:
     """An id or a type out of range, at any place: ``token_error``, no feature, the next one works."""
     bench = Bench(dut, 4)
@@ -216,7 +216,7 @@ async def a_bad_token_is_refused(dut: Any) -> None:
         await bench.round_trip(bench.sentence(2))
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def abort_and_bus_error(dut: Any) -> None:
     """Aborted at any time, or after a bus error: not busy, no ``done``, and the next sentence works."""
     bench = Bench(dut, 5)

@@ -131,7 +131,7 @@ def settable(register: Register) -> list[Field]:
     return [field for field in register.fields if field.access == "rw"]
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def constants_and_resets(dut: Any) -> None:
     """Every register after reset, the geometry included."""
     bench = Bench(dut, 1)
@@ -163,7 +163,7 @@ async def constants_and_resets(dut: Any) -> None:
             assert got == wanted, f"{register.name}[{index}] resets to {got:#x}, expected {wanted:#x}"
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def settings_hold_what_is_written(dut: Any) -> None:
     """All settings at once, then every byte strobe: each word keeps its own bits and no other."""
     bench = Bench(dut, 2)
@@ -196,7 +196,7 @@ async def settings_hold_what_is_written(dut: Any) -> None:
     assert not bench.starts
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def every_address(dut: Any) -> None:
     """All 1024 words: SLVERR exactly where the map has nothing (or nothing writable), and no effect."""
     bench = Bench(dut, 3)
@@ -217,7 +217,7 @@ async def every_address(dut: Any) -> None:
     assert not bench.aborts
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def a_sentence(dut: Any) -> None:
     """Settings reach the engine and stay; results, counters, cycles, done and interrupt come back."""
     bench = Bench(dut, 4)
@@ -276,7 +276,7 @@ async def a_sentence(dut: Any) -> None:
     assert bench.aborts == 0
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def cycles_are_counted(dut: Any) -> None:
     """CYCLES is the time from start to done, and stands still afterwards."""
     bench = Bench(dut, 5)
@@ -296,7 +296,7 @@ async def cycles_are_counted(dut: Any) -> None:
         assert cycles == wait + 2, f"{cycles} cycles, expected {wait + 2}: start and done included"
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def bad_settings_are_refused(dut: Any) -> None:
     """Each bad setting gives its error, at once, and leaves the engine alone; limits are legal."""
     bench = Bench(dut, 6)
@@ -331,7 +331,7 @@ async def bad_settings_are_refused(dut: Any) -> None:
         assert len(bench.starts) == number + 1
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def engine_errors_and_busy(dut: Any) -> None:
     """Errors of the engine; a start while one runs, or while the engine drains, is refused and survived."""
     bench = Bench(dut, 7)
@@ -363,7 +363,7 @@ async def engine_errors_and_busy(dut: Any) -> None:
     assert len(bench.starts) == starts + 3
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def abort(dut: Any) -> None:
     """Abort ends a sentence at once; a late ``done`` of the engine is ignored; abort wins over start."""
     bench = Bench(dut, 8)
@@ -387,7 +387,7 @@ async def abort(dut: Any) -> None:
     assert await bench.status() == (0, 1, "NONE")
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def watchdog(dut: Any) -> None:
     """An engine that never answers ends after WATCHDOG cycles; 0 is never; the next command works."""
     bench = Bench(dut, 9)
@@ -413,7 +413,7 @@ async def watchdog(dut: Any) -> None:
     assert bench.aborts == 1
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def records(dut: Any) -> None:
     """The confidence tables: all entries, in any order, reads in between."""
     bench = Bench(dut, 10)
@@ -442,7 +442,7 @@ async def records(dut: Any) -> None:
             assert await bench.field("ENTROPY_AT", index=iteration - 1) == record["entropy"]
 
 
-@cocotb.test
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
 async def back_pressure(dut: Any) -> None:
     """Reads and writes at once, every channel pausing at random: nothing is lost, mixed up or stuck."""
     bench = Bench(dut, 11)
