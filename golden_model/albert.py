@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import AlbertConfig, AlbertForSequenceClassification
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.utils import logging as transformers_logging
 
 from golden_model.config import ElbertConfig
 from golden_model.tokenizer import ElbertTokenizer
@@ -94,6 +95,8 @@ class ElbertForSequenceClassification(nn.Module):
                 raise ValueError(f"num_labels {num_labels} is only settable with new_classifier")
             changes["num_labels"] = num_labels
         config = AlbertConfig.from_pretrained(folder, local_files_only=True, **changes)
+        bar = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # a bar for a file read in a blink
         loaded: Any = AlbertForSequenceClassification.from_pretrained(
             folder,
             config=config,
@@ -103,6 +106,8 @@ class ElbertForSequenceClassification(nn.Module):
             ignore_mismatched_sizes=new_classifier,
             output_loading_info=True,
         )
+        if bar:
+            transformers_logging.enable_progress_bar()
         model, info = loaded
         missing = sorted(info["missing_keys"])
         allowed = ("classifier.", "albert.pooler.") if new_classifier else ()

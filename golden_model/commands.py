@@ -212,11 +212,14 @@ def export_float(
     source: Annotated[Path, typer.Argument(help="Checkpoint folder that training wrote: RUN/best.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write.")],
     data: Annotated[str, typer.Option(help="Folder with dev.tsv, or hub:NAME[/CONFIG].")],
+    vocabulary: Annotated[
+        int | None, typer.Option(help="Keep only so many pieces of a pruned vocabulary.")
+    ] = None,
 ) -> None:
     """Writes a float checkpoint with 16-bit weights and measures it as stored."""
     from golden_model.train.export import export
 
-    stored = export(source, destination, data)["stored"]
+    stored = export(source, destination, data, vocabulary=vocabulary)["stored"]
     rows = [[i, f"{100 * value:.2f}"] for i, value in enumerate(stored["dev_accuracy"], start=1)]
     print_table("dev accuracy as stored", ["iteration", "accuracy, %"], rows)
 

@@ -9,16 +9,48 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from golden_model.albert import load_float
+from golden_model.albert import ElbertForSequenceClassification, load_float
 from golden_model.datasets import Columns, load_dataset
 from golden_model.metrics import iteration_scores
+from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import encode
 from golden_model.train.evaluate import all_logits
 from golden_model.train.loss import JointLoss
 from golden_model.train.trainer import EXIT_WEIGHTS_FILE, RECORD_FILE, write_checkpoint
 
+WORDS = "albert.embeddings.word_embeddings.weight"
 
-def export(source: Path | str, destination: Path | str, data: str, columns: Columns | None = None) -> Any:
+
+def trim_vocabulary(
+    model: ElbertForSequenceClassification, tokenizer: ElbertTokenizer, size: int
+) -> tuple[ElbertForSequenceClassification, ElbertTokenizer]:
+    """Keeps the first ``size`` pieces (the most useful ones: they are ranked) and their embedding rows.
+
+    Raises:
+        ValueError: when the vocabulary is not a pruned, hence ranked, one, or ``size`` is out of bounds.
+    """
+    if tokenizer.kept is None:
+        raise ValueError("only a pruned vocabulary is ranked and can be trimmed")
+    if not 5 <= size <= tokenizer.size:
+        raise ValueError(f"vocabulary of {size} pieces is not in 5..{tokenizer.size}")
+    config = model.config.model_copy(update={"vocab_size": size})
+    names = dict(model.model.config.id2label or {})
+    trimmed = ElbertForSequenceClassification.from_config(
+        config, id2label=names, label2id={name: i for i, name in names.items()}
+    )
+    weights = model.model.state_dict()
+    weights[WORDS] = weights[WORDS][:size]
+    trimmed.model.load_state_dict(weights)
+    return trimmed.eval(), tokenizer.pruned(tokenizer.kept[:size])
+
+
+def export(
+    source: Path | str,
+    destination: Path | str,
+    data: str,
+    columns: Columns | None = None,
+    vocabulary: int | None = None,
+) -> dict[str, Any]:
     """Writes ``source`` with float16 weights and measures what was written on the data's dev split.
 
     Args:
@@ -27,6 +59,7 @@ def export(source: Path | str, destination: Path | str, data: str, columns: Colu
             added: type, file size in bytes, dev scores per iteration.
         data: Folder of the data, or ``hub:NAME``.
         columns: Columns of the data's tables.
+        vocabulary: Pieces to keep of a pruned vocabulary; None: all.
 
     Returns:
         The record.
@@ -38,6 +71,8 @@ def export(source: Path | str, destination: Path | str, data: str, columns: Colu
     source, destination = Path(source), Path(destination)
     model, tokenizer, config = load_float(source)
     record = json.loads((source / RECORD_FILE).read_text(encoding="utf-8"))
+    if vocabulary is not None:
+        model, tokenizer = trim_vocabulary(model, tokenizer, vocabulary)
     for name, value in model.model.state_dict().items():
         if not torch.isfinite(value.half()).all():
             raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
@@ -52,6 +87,7 @@ def export(source: Path | str, destination: Path | str, data: str, columns: Colu
     found = iteration_scores(all_logits(stored, encoded, tokenizer.pad_id), encoded.labels)
     record["stored"] = {
         "dtype": "float16",
+        "vocabulary": tokenizer.size,
         "bytes": (destination / "model.safetensors").stat().st_size,
         "dev_rows": len(dev),
         "dev_sha256": dev.sha256,

@@ -134,6 +134,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(train) / options.batch_size)
         self.total_steps = options.max_steps or max(1, round(options.epochs * self.steps_per_epoch))
         self.step = 0
+        self.plans = [{"from_step": 0, "total_steps": self.total_steps}]
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.seconds = 0.0
@@ -178,7 +179,7 @@ class Trainer:
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
         document = {
             "step": self.step,
-            "total_steps": self.total_steps,
+            "plans": self.plans,
             "seconds": self.seconds,
             "options": self.options.model_dump(),
             "facts": self.facts,
@@ -222,6 +223,9 @@ class Trainer:
             torch.set_rng_state(file.get_tensor("random"))
         self.step, self.seconds = document["step"], document["seconds"]
         self.history, self.best = document["history"], document["best"]
+        self.plans = document["plans"]
+        if self.plans[-1]["total_steps"] != self.total_steps:
+            self.plans.append({"from_step": self.step, "total_steps": self.total_steps})
         return True
 
     def record(self) -> dict[str, Any]:
@@ -230,6 +234,7 @@ class Trainer:
             "header": self.header,
             "step": self.step,
             "total_steps": self.total_steps,
+            "plans": self.plans,
             "steps_per_epoch": self.steps_per_epoch,
             "seconds": round(self.seconds, 1),
             "options": self.options.model_dump(),

@@ -233,6 +233,10 @@ def test_resume_refuses_other_options_and_other_data(task: Path, tmp_path: Path)
     longer = make_trainer(task, run, epochs=9)
     assert longer.resume()
     assert longer.total_steps == 180
+    assert longer.record()["plans"] == [
+        {"from_step": 0, "total_steps": 120},
+        {"from_step": 2, "total_steps": 180},
+    ]
     with (task / "train.tsv").open("a") as file:
         file.write("good\t1\n")
     with pytest.raises(ValueError, match="trained on other inputs: train differ"):
@@ -302,6 +306,26 @@ def test_export_stores_half_precision_and_measures_it(task: Path, tmp_path: Path
     before = load_float(tmp_path / "run" / "best")[0].state_dict()
     for name, value in load_float(tmp_path / "out")[0].state_dict().items():
         assert torch.equal(value, before[name].half().float()), name
+
+
+def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
+    config = PRESETS["nano"].model_copy(update={"vocab_size": 14})
+    options = TrainingOptions.model_validate({**FAST, "max_steps": 5})
+    trainer = prepare(str(task), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task)
+    trainer.run(quiet=True)
+    record = export(tmp_path / "run" / "latest", tmp_path / "out", str(task), vocabulary=8)
+    model, tokenizer, trimmed = load_float(tmp_path / "out")
+    assert trimmed == trainer.model.config.model_copy(update={"vocab_size": 8})
+    assert tokenizer.kept == trainer.tokenizer.kept[:8]
+    whole, _ = trainer.tokenizer.encode("good bad film the very is ,", 16)
+    found, _ = tokenizer.encode("good bad film the very is ,", 16)
+    assert found == [i if i < 8 else tokenizer.unk_id for i in whole]
+    assert found.count(tokenizer.unk_id) == 4
+    assert record["stored"]["dev_unknown_tokens"] > 0
+    for (name, one), (_, two) in zip(model.named_parameters(), trainer.model.named_parameters(), strict=True):
+        assert torch.equal(one, two[: len(one)].half().float()), name
+    with pytest.raises(ValueError, match=r"vocabulary of 15 pieces is not in 5\.\.14"):
+        export(tmp_path / "run" / "latest", tmp_path / "no", str(task), vocabulary=15)
 
 
 # ---------------------------------------------------------------- evaluation and commands
