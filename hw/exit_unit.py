@@ -56,32 +56,34 @@ class _State(enum.Enum, shape=5):  # type: ignore[call-arg]
     DISTANCE = 2
     COARSE = 3
     FINE = 4
-    EXP_OPERANDS = 5
-    EXP_MULTIPLY = 6
-    EXP_ROUND = 7
-    EXP_SUM = 8
+    EXP_COARSE = 5
+    EXP_FINE = 6
+    EXP_MULTIPLY = 7
+    EXP_ROUND = 8
+    EXP_SUM = 9
     # per class: p = e / S, and the sum of p·d
-    DIVIDE = 9
-    DIVIDING = 10
-    WEIGH_MULTIPLY = 11
-    WEIGH_SUM = 12
+    DIVIDE = 10
+    DIVIDING = 11
+    WEIGH_MULTIPLY = 12
+    WEIGH_SUM = 13
     # once: ln S, raw and normalised entropy
-    LOG_NORMALISE = 13
-    LOG_LOW = 14
-    LOG_HIGH = 15
-    LOG_OPERANDS = 16
-    LOG_MULTIPLY = 17
-    LOG_ROUND = 18
-    LOG_ADD = 19
-    RAW = 20
-    NORM_OPERANDS = 21
-    NORM_MULTIPLY = 22
-    NORM_ROUND = 23
+    LOG_NORMALISE = 14
+    LOG_LOW = 15
+    LOG_HIGH = 16
+    LOG_FETCHED = 17
+    LOG_OPERANDS = 18
+    LOG_MULTIPLY = 19
+    LOG_ROUND = 20
+    LOG_ADD = 21
+    RAW = 22
+    NORM_OPERANDS = 23
+    NORM_MULTIPLY = 24
+    NORM_ROUND = 25
     # once: history and decision
-    REMEMBER = 24
-    SCAN = 25
-    SPAN = 26
-    DECIDE = 27
+    REMEMBER = 26
+    SCAN = 27
+    SPAN = 28
+    DECIDE = 29
 
 
 _PER_CLASS = (
@@ -89,7 +91,8 @@ _PER_CLASS = (
     _State.DISTANCE,
     _State.COARSE,
     _State.FINE,
-    _State.EXP_OPERANDS,
+    _State.EXP_COARSE,
+    _State.EXP_FINE,
     _State.EXP_MULTIPLY,
     _State.EXP_ROUND,
     _State.EXP_SUM,
@@ -148,8 +151,8 @@ class ExitUnit(wiring.Component):
     confidence : Out(17)
         Probability of ``label``, 2^-16.
 
-    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values and the mode; 31 C + 31,
-    so 93 for two classes. ``start`` may come again with ``done``.
+    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values and the mode; 32 C + 33,
+    so 97 for two classes. ``start`` may come again with ``done``.
     """
 
     def __init__(self, num_labels: int) -> None:
@@ -180,12 +183,11 @@ class ExitUnit(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from ``start`` to ``done``: 72 for two classes' fixed part and 31 per class (see tests)."""
-        once = (
-            len(_State) - len(_PER_CLASS) - 3
-        )  # IDLE is the start itself, DIVIDING and SCAN are counted below
+        """Cycles from ``start`` to ``done``."""
+        scan = MAX_WINDOW + 1
+        once = len(set(_State) - set(_PER_CLASS) - {_State.IDLE, _State.DIVIDING, _State.SCAN})
         per_class = len(_PER_CLASS) + self._divider.latency
-        return self.num_labels * per_class + once + MAX_WINDOW + 1
+        return self.num_labels * per_class + once + scan + 1
 
     def elaborate(self, platform: object) -> Module:
         """A state machine over shared arithmetic; see ``_State`` for the order of the work."""
@@ -204,18 +206,20 @@ class ExitUnit(wiring.Component):
         last = Signal()
 
         # the iteration's numbers
-        logits = Array(
+        # both queues turn by one per class, so that the class at work is always first
+        logits = [
             Signal(signed(LOGIT_BITS), name=f"logit_{c}", reset_less=True) for c in range(self.num_labels)
-        )
-        exponentials = Array(
+        ]
+        exponentials = [
             Signal(PROBABILITY_BITS, name=f"exponential_{c}", reset_less=True) for c in range(self.num_labels)
-        )
+        ]
         probabilities = Array(self.probabilities[c] for c in range(self.num_labels))
         best = Signal(signed(LOGIT_BITS), reset_less=True)
         distance = Signal(LOGIT_BITS, reset_less=True)
         exponential = Signal(PROBABILITY_BITS, reset_less=True)
         total = Signal(SUM_BITS, reset_less=True)
         runner_up = Signal(PROBABILITY_BITS, reset_less=True)
+        lead = Signal(PROBABILITY_BITS, reset_less=True)
         weighted = Signal(WEIGHTED_BITS, reset_less=True)
         fraction = Signal(LOG_FRACTION_BITS, reset_less=True)
         low = Signal(ROM_BITS, reset_less=True)
@@ -227,6 +231,10 @@ class ExitUnit(wiring.Component):
         b = Signal(PROBABILITY_BITS, reset_less=True)
         product = Signal(ENTROPY_BITS + PROBABILITY_BITS, reset_less=True)
         m.d.sync += product.eq(a * b)
+
+        # a block RAM answers late in its cycle: what was asked for arrives here two cycles later
+        word = Signal(ROM_BITS, reset_less=True)
+        m.d.sync += word.eq(table.data)
 
         def product_rounded(shift: int) -> object:
             return (product + (1 << (shift - 1))) >> shift
@@ -242,47 +250,54 @@ class ExitUnit(wiring.Component):
         newest = Signal(range(MAX_WINDOW), reset_less=True)
 
         # the scan over the window
-        age = Signal(range(MAX_WINDOW), reset_less=True)
+        age = Signal(range(MAX_WINDOW + 1), reset_less=True)
+        past = Signal(PROBABILITY_BITS, reset_less=True)
+        past_counts = Signal()
         highest = Signal(PROBABILITY_BITS, reset_less=True)
         lowest = Signal(PROBABILITY_BITS, reset_less=True)
         span = Signal(PROBABILITY_BITS, reset_less=True)
         confident = Signal()
 
         at_last_class = index == last_class
+        turn_logits = [now.eq(then) for now, then in zip(logits, logits[1:] + logits[:1], strict=True)]
+        turn_exponentials = [
+            now.eq(then) for now, then in zip(exponentials, [*exponentials[1:], exponential], strict=True)
+        ]
         next_class = index.eq(Mux(at_last_class, 0, index + 1))
         log_index = fraction[LOG_REST_BITS:]
         coarse_index = distance[EXP_FINE_BITS : EXP_FINE_BITS + LOG_INDEX_BITS]
 
         m.d.comb += [
-            divider.part.eq(exponentials[index]),
+            divider.part.eq(exponentials[0]),
             divider.whole.eq(total),
             divider.start.eq(state == _State.DIVIDE),
             history_write.addr.eq(newest),
             history_write.data.eq(self.confidence),
             history_write.en.eq(state == _State.REMEMBER),
-            history_read.addr.eq(newest - age),
+            history_read.addr.eq(newest),
         ]
 
         m.d.sync += self.done.eq(0)
         with m.Switch(state):
             with m.Case(_State.FIND):
-                z = logits[index]
-                with m.If((index == 0) | (z > best)):
-                    m.d.sync += [best.eq(z), self.label.eq(index)]
-                m.d.sync += [next_class, total.eq(0), weighted.eq(0), runner_up.eq(0)]
+                with m.If((index == 0) | (logits[0] > best)):
+                    m.d.sync += [best.eq(logits[0]), self.label.eq(index)]
+                m.d.sync += [*turn_logits, next_class, total.eq(0), weighted.eq(0), runner_up.eq(0)]
                 with m.If(at_last_class):
                     m.d.sync += state.eq(_State.DISTANCE)
 
             with m.Case(_State.DISTANCE):
-                m.d.sync += [distance.eq(best - logits[index]), state.eq(_State.COARSE)]
+                m.d.sync += [distance.eq(best - logits[0]), *turn_logits, state.eq(_State.COARSE)]
             with m.Case(_State.COARSE):
                 m.d.comb += table.addr.eq(ROM_COARSE + coarse_index)
                 m.d.sync += state.eq(_State.FINE)
             with m.Case(_State.FINE):
                 m.d.comb += table.addr.eq(ROM_FINE + distance[:EXP_FINE_BITS])
-                m.d.sync += [a.eq(table.data), state.eq(_State.EXP_OPERANDS)]
-            with m.Case(_State.EXP_OPERANDS):
-                m.d.sync += [b.eq(table.data), state.eq(_State.EXP_MULTIPLY)]
+                m.d.sync += state.eq(_State.EXP_COARSE)
+            with m.Case(_State.EXP_COARSE):
+                m.d.sync += [a.eq(word), state.eq(_State.EXP_FINE)]
+            with m.Case(_State.EXP_FINE):
+                m.d.sync += [b.eq(word), state.eq(_State.EXP_MULTIPLY)]
             with m.Case(_State.EXP_MULTIPLY):
                 m.d.sync += state.eq(_State.EXP_ROUND)
             with m.Case(_State.EXP_ROUND):
@@ -294,14 +309,19 @@ class ExitUnit(wiring.Component):
                 ]
             with m.Case(_State.EXP_SUM):
                 m.d.sync += [
-                    exponentials[index].eq(exponential),
+                    *turn_exponentials,
                     total.eq(total + exponential),
                     next_class,
                     state.eq(Mux(at_last_class, _State.DIVIDE, _State.DISTANCE)),
                 ]
 
             with m.Case(_State.DIVIDE):
-                m.d.sync += [distance.eq(best - logits[index]), state.eq(_State.DIVIDING)]
+                m.d.sync += [
+                    distance.eq(best - logits[0]),
+                    *turn_logits,
+                    *turn_exponentials,
+                    state.eq(_State.DIVIDING),
+                ]
             with m.Case(_State.DIVIDING):
                 m.d.sync += [a.eq(distance), b.eq(divider.quotient)]
                 with m.If(divider.done):
@@ -327,16 +347,18 @@ class ExitUnit(wiring.Component):
                 for k, logarithm in enumerate(log_exponent_table()):
                     with m.If(total >= (ONE << k)):  # a larger k, later in this list, wins
                         m.d.sync += [fraction.eq(total << (3 - k)), self.entropy_raw.eq(logarithm)]
-                m.d.sync += state.eq(_State.LOG_LOW)
+                m.d.sync += [lead.eq(self.confidence - runner_up), state.eq(_State.LOG_LOW)]
             with m.Case(_State.LOG_LOW):
                 m.d.comb += table.addr.eq(ROM_LOG + log_index)
                 m.d.sync += state.eq(_State.LOG_HIGH)
             with m.Case(_State.LOG_HIGH):
                 m.d.comb += table.addr.eq(ROM_LOG + 1 + log_index)
-                m.d.sync += [low.eq(table.data), state.eq(_State.LOG_OPERANDS)]
+                m.d.sync += state.eq(_State.LOG_FETCHED)
+            with m.Case(_State.LOG_FETCHED):
+                m.d.sync += [low.eq(word), state.eq(_State.LOG_OPERANDS)]
             with m.Case(_State.LOG_OPERANDS):
                 m.d.sync += [
-                    a.eq(table.data - low),
+                    a.eq(word - low),
                     b.eq(fraction[:LOG_REST_BITS]),
                     state.eq(_State.LOG_MULTIPLY),
                 ]
@@ -373,7 +395,7 @@ class ExitUnit(wiring.Component):
 
             with m.Case(_State.REMEMBER):
                 same = seen & (self.label == past_label)
-                is_beyond = (self.confidence - runner_up) > (self.margin << 1)
+                is_beyond = lead > (self.margin << 1)
 
                 def extended(streak: Signal, goes_on: object) -> object:
                     return Mux(goes_on, Mux(streak == STREAK_LIMIT, STREAK_LIMIT, streak + 1), 1)
@@ -392,15 +414,20 @@ class ExitUnit(wiring.Component):
                     state.eq(_State.SCAN),
                 ]
             with m.Case(_State.SCAN):
-                # entries older than the sentence are read too; then no streak is as long as the window
-                with m.If(age < self.window):
-                    with m.If(history_read.data > highest):
-                        m.d.sync += highest.eq(history_read.data)
-                    with m.If(history_read.data < lowest):
-                        m.d.sync += lowest.eq(history_read.data)
-                m.d.sync += age.eq(age + 1)
-                with m.If(age == MAX_WINDOW - 1):
-                    m.d.sync += [newest.eq(newest + 1), state.eq(_State.SPAN)]
+                # ``newest`` walks back once around the history and ends one further. Entries older than the
+                # sentence are read too; then no streak is as long as the window.
+                m.d.sync += [
+                    past.eq(history_read.data),
+                    past_counts.eq(age < self.window),
+                    age.eq(age + 1),
+                    newest.eq(newest - 1),
+                ]
+                with m.If(past_counts & (past > highest)):
+                    m.d.sync += highest.eq(past)
+                with m.If(past_counts & (past < lowest)):
+                    m.d.sync += lowest.eq(past)
+                with m.If(age == MAX_WINDOW):
+                    m.d.sync += [past_counts.eq(0), newest.eq(newest + 1), state.eq(_State.SPAN)]
             with m.Case(_State.SPAN):
                 uncertainty = Mux(self.mode == ExitMode.ENTROPY_RAW, self.entropy_raw, self.entropy)
                 m.d.sync += [
@@ -428,6 +455,7 @@ class ExitUnit(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [
                 seen.eq(0),
+                past_counts.eq(0),
                 agree.eq(0),
                 margin_streak.eq(0),
                 rising.eq(0),
