@@ -132,7 +132,7 @@ def evaluate(
         Path, typer.Argument(help="Table with a text and a label column, or a folder (its dev).")
     ],
     backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
-    model: Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the bundled one.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder; by default the bundled one.")] = None,
     policy: Annotated[
         str, typer.Option(help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
     ] = "none",
@@ -149,13 +149,11 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet")] = False,
 ) -> None:
     """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table."""
-    import torch
-
-    from golden_model import results
-    from golden_model.datasets import Columns, load_dataset
-    from golden_model.evaluation import compute_logits, summarise
+    from golden_model.datasets import Columns
+    from golden_model.evaluate import evaluate_file, print_evaluation
     from golden_model.exits import ExitPolicy
 
     chosen = ExitPolicy.model_validate(
@@ -168,44 +166,20 @@ def evaluate(
             "patience": patience,
         }
     )
-    if backend not in ("float", "golden"):
-        raise ValueError(f"backend {backend!r} is not one of 'float', 'golden'")
-    folder = model or BUNDLED / {"float": "float", "golden": "integer"}[backend]
-    columns = Columns(text_column, pair_column, label_column, header, encoding)
-    data = load_dataset(file, "dev", columns, _label_names(folder))
-    if limit is not None:
-        data = data.head(limit)
-    logits = compute_logits(folder, data, "golden" if backend == "golden" else "float", device)
-    found = summarise(logits, torch.tensor(data.labels), chosen)
-    if json_file is not None:
-        document = {
-            "header": results.header(None, results.sha256_of(folder)),
-            "backend": backend,
-            "data": {"file": Path(data.source).name, "rows": len(data), "sha256": data.sha256},
-            "policy": chosen.model_dump(mode="json"),
-            **found,
-        }
-        write_json(json_file, document)
-    rows = [
-        [i, found["exits"][i - 1], f"{100 * found['accuracy_per_iteration'][i - 1]:.2f}"]
-        for i in range(1, found["iterations"] + 1)
-    ]
-    print_table(f"{backend}, policy {policy}", ["iteration", "left", "accuracy if all answered, %"], rows)
-    typer.echo(
-        f"accuracy {100 * found['accuracy']:.2f} % (last iteration: {100 * found['accuracy_full']:.2f} %), "
-        f"mean exit {found['mean_exit_iteration']:.2f} of {found['iterations']}, "
-        f"cost {found['cost']:.3f}, speedup {found['speedup']:.2f}x"
+    result = evaluate_file(
+        backend,
+        model or BUNDLED,
+        file,
+        chosen,
+        columns=Columns(text_column, pair_column, label_column, header, encoding),
+        limit=limit,
+        device=device,
+        quiet=quiet,
     )
-
-
-def _label_names(folder: Path) -> list[str] | None:
-    """The classes as the training data spelled them, where the checkpoint says; None otherwise."""
-    import json
-
-    record = folder / "training.json"
-    if not record.is_file():
-        return None
-    return json.loads(record.read_text(encoding="utf-8")).get("inputs", {}).get("label_names")
+    if json_file is not None:
+        write_json(json_file, result)
+    if not quiet:
+        print_evaluation(result)
 
 
 def export_float(
