@@ -4,13 +4,14 @@ Scales are static, one set per iteration: the weights are shared, the ranges dri
 of one LSB of the integer tensor x. A matmul with input LSB ``s_in`` and weight LSB ``s_w`` (per output
 channel) accumulates in ``s_in·s_w``, so its offset is bias/(s_in·s_w) and its requantisation factor
 s_in·s_w/s_out.
+
+Where a tensor is written per channel and read by a matmul only, its channels may have scales of their own
+that the reading weights absorb (``factors``): the normalised embedding, and value and context.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ from golden_model.numerics import (
 )
 from golden_model.ops.fixed import quantize_multiplier
 from golden_model.ops.table import activation_table
-from quant.observers import ChannelMaxObserver, Observer
+from quant.correct import BETA_LIMIT, Means, correct_bias
+from quant.observe import LEAST_SCALE, Observations, Progress, observe
 from quant.schemes import Scheme, quantize_weight
 
 HALF_TABLE = 1 << (TABLE_INDEX_BITS - 1)
@@ -46,138 +48,10 @@ TANH_FLAT = 3.5
 """Beyond this tanh is ±127/127 to 8 bits."""
 RESIDUAL_HEADROOM = 1.1
 """Residual sums may exceed what calibration saw by this factor before they saturate."""
-BETA_LIMIT = (1 << 31) - 1
-LEAST_SCALE = 1e-12
-"""Scale of a tensor that was 0 throughout calibration."""
-
-Progress = Callable[[int], None]
-"""Told how many more sentences are done."""
-
-
-@dataclass
-class Observations:
-    """What calibration saw. Keys are the names of docs/numerics.md; ``ffn.index`` and ``pooler.index`` are
-    the inputs of the tables, ``embedding.hidden`` is also the input of iteration 1."""
-
-    scheme: Scheme
-    ranges: dict[str, Observer] = field(default_factory=dict)
-    channels: dict[str, ChannelMaxObserver] = field(default_factory=lambda: defaultdict(ChannelMaxObserver))
-    largest: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    positive: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    sentences: int = 0
-    tokens: int = 0
-
-    def see(self, name: str, values: Tensor) -> None:
-        """Takes the values of a named tensor."""
-        if name not in self.ranges:
-            self.ranges[name] = self.scheme.new_observer()
-        self.ranges[name].update(values)
-        self.largest[name] = max(self.largest[name], float(values.abs().max()))
-        self.positive[name] = max(self.positive[name], float(values.max()))
-
-    def limit(self, name: str, levels: int) -> float:
-        """The observer's choice for the top of the range of ``levels``."""
-        return max(self.ranges[name].limit(levels), LEAST_SCALE * levels)
-
-
-class _Watcher:
-    """Hooks on Hugging Face's modules that report named tensors; a context manager."""
-
-    def __init__(self, model: ElbertForSequenceClassification, seen: Observations) -> None:
-        self.model, self.seen, self.iteration = model, seen, 0
-        self.handles: list[Any] = []
-
-    def __enter__(self) -> _Watcher:
-        albert: Any = self.model.model.albert
-        layer = albert.encoder.albert_layer_groups[0].albert_layers[0]
-        attention = layer.attention
-        self._output(albert.embeddings.LayerNorm, "embedding.normalized", once=True)
-        self._output(albert.encoder.embedding_hidden_mapping_in, "embedding.hidden", once=True)
-        # the first module of an iteration counts it
-        self._hook(attention.query, lambda module, inputs, output: self._count())
-        for part in ("query", "key", "value"):
-            self._output(getattr(attention, part), f"attention.{part}")
-        for part in ("query", "key"):
-            self._hook(
-                getattr(attention, part),
-                lambda module, inputs, output, name=f"attention.{part}": self.seen.channels[
-                    self._full(name)
-                ].update(output),
-            )
-        self._input(attention.dense, "attention.context")
-        self._input(attention.LayerNorm, "attention.residual")
-        self._output(attention.LayerNorm, "attention.hidden")
-        self._output(layer.ffn, "ffn.index")
-        self._input(layer.ffn_output, "ffn.activation")
-        self._input(layer.full_layer_layer_norm, "ffn.residual")
-        self._output(layer.full_layer_layer_norm, "hidden")
-        self._output(albert.pooler, "pooler.index")
-        self._output(self.model.model.classifier, "logits")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _count(self) -> None:
-        self.iteration += 1
-
-    def _full(self, name: str) -> str:
-        return f"iteration.{self.iteration}.{name}"
-
-    def _hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
-        self.handles.append(module.register_forward_hook(hook))
-
-    def _output(self, module: nn.Module, name: str, once: bool = False) -> None:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.seen.see(name if once else self._full(name), output)
-
-        self._hook(module, hook)
-
-    def _input(self, module: nn.Module, name: str) -> None:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.seen.see(self._full(name), inputs[0])
-
-        self._hook(module, hook)
-
-
-@torch.inference_mode()
-def observe(
-    model: ElbertForSequenceClassification,
-    sentences: Sequence[Sentence],
-    scheme: Scheme,
-    batch_size: int = 16,
-    progress: Progress | None = None,
-) -> Observations:
-    """Runs sentences through the float model and watches every tensor that needs a scale.
-
-    Sentences of equal length go together, so that no padding is ever seen.
-
-    Raises:
-        ValueError: there are no sentences.
-    """
-    if not sentences:
-        raise ValueError("calibration needs at least one sentence")
-    seen = Observations(scheme)
-    by_length: dict[int, list[Sentence]] = defaultdict(list)
-    for sentence in sentences:
-        by_length[len(sentence[0])].append(sentence)
-    model.eval()
-    device = next(model.parameters()).device
-    with _Watcher(model, seen) as watcher:
-        for length in sorted(by_length):
-            group = by_length[length]
-            for start in range(0, len(group), batch_size):
-                part = group[start : start + batch_size]
-                watcher.iteration = 0
-                ids = torch.tensor([list(ids) for ids, _ in part], device=device)
-                types = torch.tensor([list(types) for _, types in part], device=device)
-                model(ids, token_type_ids=types)
-                seen.sentences += len(part)
-                seen.tokens += length * len(part)
-                if progress is not None:
-                    progress(len(part))
-    return seen
+EQUALIZATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Exponents tried: 0 is one scale for all channels, 1 a full range for every channel."""
+CORRECTION_SENTENCES = 256
+"""Most sentences that bias correction runs in its one batch."""
 
 
 def calibrate(
@@ -201,7 +75,15 @@ def calibrate(
     """
     scheme = scheme or Scheme()
     seen = observe(model, sentences, scheme, progress=progress)
-    return Quantizer(model, seen, scheme, provenance or {}).checkpoint()
+    quantizer = Quantizer(model, seen, scheme, provenance or {})
+    checkpoint = quantizer.checkpoint()
+    if scheme.correct_bias:
+        part = sentences[:CORRECTION_SENTENCES]
+        if len(part) < len(sentences):
+            # means must be of the sentences that the correction runs
+            quantizer.seen = observe(model, part, scheme)
+        checkpoint = correct_bias(checkpoint, quantizer.means(), part)
+    return checkpoint
 
 
 class Quantizer:
@@ -217,75 +99,73 @@ class Quantizer:
         """Chooses every activation scale."""
         self.model, self.seen, self.scheme, self.provenance = model, seen, scheme, provenance
         self.config: ElbertConfig = model.config
+        self.albert: Any = model.model.albert
+        groups: Any = self.albert.encoder.albert_layer_groups
+        self.layer: Any = groups[0].albert_layers[0]
         self.iterations = range(1, self.config.num_hidden_layers + 1)
         specs = tensor_specs(self.config)
         self.tensors = {name: torch.zeros(spec.shape, dtype=spec.dtype) for name, spec in specs.items()}
         self.scales: dict[str, float] = {}
-        self._choose_scales()
+        self.factors: dict[str, Tensor] = {}
+        """Per channel, by name without iteration: the channel's LSB is the tensor's scale times this."""
+        self.outputs: dict[tuple[str, int], tuple[str, Tensor]] = {}
+        """(matmul or LayerNorm, iteration) to the observed tensor it makes and that one's LSB per channel."""
+        self._choose_hidden_scales()
+        self._choose_equalized_scales()
+        self._choose_head_scales()
+        self._choose_table_scales()
 
     def checkpoint(self) -> IntegerCheckpoint:
-        """All tensors, validated."""
-        albert: Any = self.model.model.albert
-        layer = albert.encoder.albert_layer_groups[0].albert_layers[0]
-        attention = layer.attention
-        self._embedding()
-        self._norm("embedding.norm", albert.embeddings.LayerNorm, ["embedding.normalized"])
+        """All tensors, validated; no bias correction yet."""
+        attention, layer = self.layer.attention, self.layer
         hidden = [self._input_name(i) for i in self.iterations]
-        middle = self._names("attention.hidden")
+        middle, after = self._names("attention.hidden"), self._names("hidden")
+        self._embedding()
+        self._norm("embedding.norm", self.albert.embeddings.LayerNorm, ["embedding.normalized"])
         self._matmul(
             "embedding.projection",
-            albert.encoder.embedding_hidden_mapping_in,
-            [self.scales["embedding.normalized"]],
-            [self._vector("embedding.hidden")],
+            self.albert.encoder.embedding_hidden_mapping_in,
+            ["embedding.normalized"],
+            ["embedding.hidden"],
         )
-        operands = [256 * self.scales[name] for name in hidden]
-        balance = self._balance()
-        for part, factor in (("query", balance), ("key", 1 / balance), ("value", torch.ones_like(balance))):
-            outputs = [
-                self._vector(name) / factor[i] for i, name in enumerate(self._names(f"attention.{part}"))
-            ]
-            self._matmul(f"attention.{part}", getattr(attention, part), operands, outputs)
+        for part in ("query", "key", "value"):
+            self._matmul(
+                f"attention.{part}", getattr(attention, part), hidden, self._names(f"attention.{part}")
+            )
         self._row_scales()
         self._matmul(
             "attention.output",
             attention.dense,
-            [self.scales[name] for name in self._names("attention.context")],
-            [self._vector(name) for name in hidden],
+            self._names("attention.context"),
+            self._names("attention.update"),
+            hidden,
         )
         self._norm("attention.norm", attention.LayerNorm, middle)
+        self._matmul("ffn.intermediate", layer.ffn, middle, self._names("ffn.index"))
         self._matmul(
-            "ffn.intermediate",
-            layer.ffn,
-            [256 * self.scales[name] for name in middle],
-            [self._vector(name) for name in self._names("ffn.index")],
+            "ffn.output", layer.ffn_output, self._names("ffn.activation"), self._names("ffn.update"), middle
         )
+        self._norm("ffn.norm", layer.full_layer_layer_norm, after)
+        self._matmul("pooler", self.albert.pooler, after, self._names("pooler.index"))
         self._matmul(
-            "ffn.output",
-            layer.ffn_output,
-            [self.scales[name] for name in self._names("ffn.activation")],
-            [self._vector(name) for name in middle],
-        )
-        self._norm("ffn.norm", layer.full_layer_layer_norm, self._names("hidden"))
-        self._matmul(
-            "pooler",
-            albert.pooler,
-            [256 * self.scales[name] for name in self._names("hidden")],
-            [self._vector(name) for name in self._names("pooler.index")],
-        )
-        self._matmul(
-            "classifier",
-            self.model.model.classifier,
-            [1.0 / OPERAND_MAX for _ in self.iterations],
-            [torch.tensor(2.0**-LOGIT_FRACTION_BITS).double() for _ in self.iterations],
+            "classifier", self.model.model.classifier, self._names("pooler.output"), self._names("logits")
         )
         self._tables()
         metadata = {
             "scheme": self.scheme.as_dict(),
             "scales": self.scales,
+            "factors": {name: factor.tolist() for name, factor in self.factors.items()},
             "calibration": {"sentences": self.seen.sentences, "tokens": self.seen.tokens},
             "provenance": self.provenance,
         }
         return IntegerCheckpoint(self.config, self.tensors, metadata)
+
+    def means(self) -> Means:
+        """Observed means of everything a matmul or LayerNorm makes, in its own LSBs."""
+        return {
+            key: self.seen.channels[name].mean / lsb.expand(self.seen.channels[name].mean.shape)
+            for key, (name, lsb) in self.outputs.items()
+        }
 
     # ------------------------------------------------------------------ scales
 
@@ -295,61 +175,127 @@ class Quantizer:
     def _input_name(self, iteration: int) -> str:
         return "embedding.hidden" if iteration == 1 else f"iteration.{iteration - 1}.hidden"
 
-    def _vector(self, name: str) -> Tensor:
-        return torch.tensor(self.scales[name], dtype=torch.float64)
+    def _factor(self, name: str) -> Tensor:
+        """Channel factors of a tensor, by its name with or without iteration; 1 where it has none."""
+        short = name.split(".", 2)[2] if name.startswith("iteration.") else name
+        return self.factors.get(name, self.factors.get(short, torch.ones(1, dtype=torch.float64)))
 
-    def _choose_scales(self) -> None:
-        seen, scales = self.seen, self.scales
-        scales["embedding.normalized"] = seen.limit("embedding.normalized", OPERAND_MAX) / OPERAND_MAX
+    def _lsb(self, name: str) -> Tensor:
+        """LSB per channel, float64 [channels] or [1]."""
+        return self.scales[name] * self._factor(name)
+
+    def _choose_hidden_scales(self) -> None:
+        """Every hidden state, from its own range and from the residual sum that is formed in its scale.
+
+        The operand of the next matmul has 8 bits of it, so that is the width the observer weighs rounding
+        against.
+        """
         residual_max = (1 << (RESIDUAL_BITS - 1)) - 1
-        # every hidden state and the residual sum that is formed in its scale; the operand of the next matmul
-        # has 8 bits of it, so that is the width the observer weighs rounding against
         pairs = [(self._input_name(i), f"iteration.{i}.attention.residual") for i in self.iterations]
         pairs += [(f"iteration.{i}.attention.hidden", f"iteration.{i}.ffn.residual") for i in self.iterations]
-        pairs.append((f"iteration.{self.iterations[-1]}.hidden", ""))
         for hidden, residual in pairs:
-            scale = seen.limit(hidden, OPERAND_MAX) / HIDDEN_MAX
-            needed = seen.largest[residual] * RESIDUAL_HEADROOM / residual_max if residual else 0.0
-            scales[hidden] = max(scale, needed)
-        for i in self.iterations:
-            prefix = f"iteration.{i}."
-            for name in ("attention.value", "attention.context", "ffn.activation"):
-                scales[prefix + name] = seen.limit(prefix + name, OPERAND_MAX) / OPERAND_MAX
-            for name in ("attention.query", "attention.key"):
-                scales[prefix + name] = seen.limit(prefix + name, OPERAND_MAX) / OPERAND_MAX
-            positive = seen.positive[prefix + "ffn.index"]
-            negative = min(GELU_FLAT, seen.largest[prefix + "ffn.index"])
-            scales[prefix + "ffn.index"] = max(positive, negative, LEAST_SCALE) / (HALF_TABLE - 1)
-            pooled = min(TANH_FLAT, seen.largest[prefix + "pooler.index"])
-            scales[prefix + "pooler.index"] = max(pooled, LEAST_SCALE) / (HALF_TABLE - 1)
+            needed = self.seen.largest(residual) * RESIDUAL_HEADROOM / residual_max
+            self.scales[hidden] = max(self.seen.limit(hidden, OPERAND_MAX) / HIDDEN_MAX, needed)
+        last = f"iteration.{self.iterations[-1]}.hidden"
+        self.scales[last] = self.seen.limit(last, OPERAND_MAX) / HIDDEN_MAX
 
-    def _balance(self) -> Tensor:
-        """Factor [iterations, hidden_size] that multiplies query channels and divides key channels.
+    def _choose_equalized_scales(self) -> None:
+        """Normalised embedding, value and context: scale and channel factors, found together."""
+        self._equalize(
+            "embedding.normalized",
+            ["embedding.normalized"],
+            self.albert.encoder.embedding_hidden_mapping_in.weight,
+        )
+        contexts = self._names("attention.context")
+        self._equalize("attention.context", contexts, self.layer.attention.dense.weight)
+        # context is an average of values: the same factors, so that one row scale serves all channels
+        self.factors["attention.value"] = self.factors["attention.context"]
+        for name in self._names("attention.value"):
+            self.scales[name] = self._factored_scale(name, self.factors["attention.value"])
 
-        It makes their ranges equal, leaves every product as it is, and lets query and key share one scale.
+    def _equalize(self, short: str, names: Sequence[str], weight: Tensor) -> None:
+        """Chooses among EQUALIZATIONS by the error of the matmul that reads the tensor."""
+        w = weight.detach().double().cpu()
+        # one set of factors for all iterations, as the weights are: from the mean shape of the ranges
+        shape = torch.stack([self._relative_range(name) for name in names]).log().mean(0).exp()
+        best, best_error = torch.ones_like(shape), float("inf")
+        for exponent in EQUALIZATIONS if self.scheme.equalize else (0.0,):
+            factor = shape**exponent
+            integers, weight_scale = quantize_weight(w * factor, self.scheme)
+            stored = integers.double() * weight_scale.unsqueeze(1)
+            error = 0.0
+            for name in names:
+                lsb = self._factored_scale(name, factor)
+                x = self.seen.sample(name)
+                rounded = (x / (lsb * factor)).round().clamp(-OPERAND_MAX, OPERAND_MAX) * lsb
+                exact = x @ w.t()
+                error += float(
+                    (rounded @ stored.t() - exact).square().mean() / exact.square().mean().clamp(min=1e-30)
+                )
+            if error < best_error:
+                best, best_error = factor, error
+        self.factors[short] = best
+        for name in names:
+            self.scales[name] = self._factored_scale(name, best)
+
+    def _relative_range(self, name: str) -> Tensor:
+        largest = self.seen.channels[name].largest.clamp(min=LEAST_SCALE)
+        return (largest / largest.max()).clamp(min=2.0**-8)
+
+    def _factored_scale(self, name: str, factor: Tensor) -> float:
+        """Scale of a tensor whose channels are divided by ``factor``."""
+        top = float((self.seen.channels[name].largest / factor).max())
+        return max(top * self.seen.keep(name, OPERAND_MAX) / OPERAND_MAX, LEAST_SCALE)
+
+    def _choose_head_scales(self) -> None:
+        """Query and key: channels are scaled against each other until their ranges are equal.
+
+        Every product stays as it is, and both share one scale. Factors per iteration: nothing else reads
+        them.
         """
-        ones = torch.ones(len(self.iterations), self.config.hidden_size, dtype=torch.float64)
-        if not self.scheme.balance_heads:
-            return ones
-        for row, i in enumerate(self.iterations):
+        for i in self.iterations:
             names = [f"iteration.{i}.attention.{part}" for part in ("query", "key")]
-            query, key = (self.seen.channels[n].limits().double().cpu().clamp(min=1e-9) for n in names)
-            ones[row] = (key / query).sqrt()
-            # what share of its own maximum the observer keeps, applied to the balanced maximum
-            keep = min(self.seen.limit(n, OPERAND_MAX) / max(self.seen.largest[n], 1e-9) for n in names)
+            if not self.scheme.equalize:
+                for name in names:
+                    self.scales[name] = self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX
+                continue
+            query, key = (self.seen.channels[n].largest.clamp(min=1e-9) for n in names)
+            ratio = (query / key).sqrt()
+            self.factors[names[0]], self.factors[names[1]] = ratio, 1 / ratio
+            keep = min(self.seen.keep(n, OPERAND_MAX) for n in names)
             scale = float((query * key).sqrt().max()) * keep / OPERAND_MAX
             for name in names:
                 self.scales[name] = max(scale, LEAST_SCALE)
-        return ones
+
+    def _choose_table_scales(self) -> None:
+        for i in self.iterations:
+            prefix = f"iteration.{i}."
+            name = prefix + "ffn.activation"
+            self.scales[name] = self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX
+            positive = float(self.seen.channels[prefix + "ffn.index"].highest.max())
+            negative = min(GELU_FLAT, self.seen.largest(prefix + "ffn.index"))
+            self.scales[prefix + "ffn.index"] = max(positive, negative, LEAST_SCALE) / (HALF_TABLE - 1)
+            pooled = min(TANH_FLAT, self.seen.largest(prefix + "pooler.index"))
+            self.scales[prefix + "pooler.index"] = max(pooled, LEAST_SCALE) / (HALF_TABLE - 1)
+            self.scales[prefix + "pooler.output"] = 1.0 / OPERAND_MAX
+            self.scales[prefix + "logits"] = 2.0**-LOGIT_FRACTION_BITS
 
     # ----------------------------------------------------------------- tensors
 
     def _embedding(self) -> None:
-        embeddings: Any = self.model.model.albert.embeddings
+        """Word and position tables. LayerNorm needs one scale for all channels of the sum.
+
+        A constant per channel may move from the words (int8) to the positions (int16): with the words' range
+        centred, channels far from 0 no longer dictate the scale.
+        """
+        embeddings = self.albert.embeddings
         word = embeddings.word_embeddings.weight.detach().double().cpu()
         position = embeddings.position_embeddings.weight.detach().double().cpu()
         kind = embeddings.token_type_embeddings.weight.detach().double().cpu()
         both = kind.unsqueeze(1) + position.unsqueeze(0)
+        if self.scheme.equalize:
+            centre = (word.amax(0) + word.amin(0)) / 2
+            word, both = word - centre, both + centre
         fine = 1 << EMBEDDING_SHIFT
         top = (1 << (POSITION_BITS - 1)) - 1
         scale = max(float(word.abs().max()) / OPERAND_MAX, float(both.abs().max()) * fine / top, LEAST_SCALE)
@@ -363,23 +309,38 @@ class Quantizer:
         )
 
     def _matmul(
-        self, name: str, module: nn.Linear, input_scales: Sequence[float], output_scales: Sequence[Tensor]
+        self,
+        name: str,
+        module: nn.Linear,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        output_scales: Sequence[str] | None = None,
     ) -> None:
-        """Weight once; offset, multiplier and shift per iteration. Output scales are scalars or [out]."""
-        weight = module.weight.detach().double().cpu()
+        """Weight once; offset, multiplier and shift per iteration.
+
+        Args:
+            name: In the checkpoint.
+            module: Float weight and bias.
+            inputs: The tensor that is read, per iteration. Of a hidden state, ``hi`` is what is read.
+            outputs: The tensor that is made, per iteration.
+            output_scales: Whose scale it is made in; None for its own.
+        """
+        weight = module.weight.detach().double().cpu() * self._factor(inputs[0])
         bias = torch.zeros(weight.shape[0], dtype=torch.float64)
         if module.bias is not None:
             bias = module.bias.detach().double().cpu()
+        input_scales = [self.scales[x] * (256 if x.endswith("hidden") else 1) for x in inputs]
         # an offset must fit even in a channel of tiny weights
         least = bias.abs() / (min(input_scales) * (OFFSET_LIMIT - 1)) + torch.finfo(torch.float32).tiny
         integers, weight_scale = quantize_weight(weight, self.scheme, least)
         self.tensors[f"{name}.weight"] = integers
-        for row, (s_in, s_out) in enumerate(zip(input_scales, output_scales, strict=True)):
+        for row, s_in in enumerate(input_scales):
+            s_out = self._lsb((outputs if output_scales is None else output_scales)[row])
+            self.outputs[(name, row + 1)] = (outputs[row], s_out)
             accumulator = s_in * weight_scale
             self.tensors[f"{name}.offset"][row] = (bias / accumulator).round().to(torch.int32)
-            factors = (accumulator / s_out).tolist()
             try:
-                pairs = [quantize_multiplier(factor) for factor in factors]
+                pairs = [quantize_multiplier(factor) for factor in (accumulator / s_out).tolist()]
             except ValueError as error:
                 raise ValueError(f"{name}, iteration {row + 1}: {error}") from error
             self.tensors[f"{name}.multiplier"][row] = torch.tensor([m for m, _ in pairs], dtype=torch.int32)
@@ -400,9 +361,11 @@ class Quantizer:
     def _norm(self, name: str, module: nn.LayerNorm, outputs: Sequence[str]) -> None:
         gamma, beta = module.weight.detach().double().cpu(), module.bias.detach().double().cpu()
         for row, output in enumerate(outputs):
-            factor = gamma / (self.scales[output] * (1 << NORM_FRACTION_BITS))
-            bias = beta / self.scales[output]
-            shift = _norm_shift(factor, bias)
+            lsb = self._lsb(output)
+            self.outputs[(name, row + 1)] = (output, lsb)
+            factor = gamma / (lsb * (1 << NORM_FRACTION_BITS))
+            bias = beta / lsb
+            shift = _norm_shift(name, factor, bias)
             self.tensors[f"{name}.gamma"][row] = (factor * torch.exp2(shift)).round().to(torch.int16)
             self.tensors[f"{name}.beta"][row] = (bias * torch.exp2(shift)).round().to(torch.int32)
             self.tensors[f"{name}.shift"][row] = shift.to(torch.uint8)
@@ -420,19 +383,21 @@ class Quantizer:
             ).to(torch.int8)
 
 
-def _norm_shift(factor: Tensor, bias: Tensor) -> Tensor:
+def _norm_shift(name: str, factor: Tensor, bias: Tensor) -> Tensor:
     """Largest shift per channel for which gamma fits 16 bits, beta 32, and the shift its own 6; float64 [N].
+
+    One bit of beta stays free for bias correction.
 
     Raises:
         ValueError: a channel's gamma or beta does not fit even without a shift.
     """
     top = (1 << (GAMMA_BITS - 1)) - 1
     room = torch.log2(top / factor.abs().clamp(min=1e-30)).floor()
-    room = torch.minimum(room, torch.log2(BETA_LIMIT / bias.abs().clamp(min=1e-30)).floor())
+    room = torch.minimum(room, torch.log2(BETA_LIMIT / 2 / bias.abs().clamp(min=1.0)).floor())
     if float(room.min()) < 0:
         channel = int(room.argmin())
         raise ValueError(
-            f"LayerNorm channel {channel}: gamma {float(factor[channel]):g} or beta {float(bias[channel]):g} "
-            f"exceeds ±{top} or ±{BETA_LIMIT}"
+            f"{name} channel {channel}: gamma {float(factor[channel]):g} or beta {float(bias[channel]):g} "
+            f"exceeds ±{top} or ±{BETA_LIMIT // 2}"
         )
     return room.clamp(max=(1 << SHIFT_BITS) - 1)

@@ -34,6 +34,8 @@ def quantize(
     percentile: Annotated[float, typer.Option(help="Share that does not saturate.")] = 0.9999,
     weight_bits: Annotated[int, typer.Option(help="8 or 4.")] = 8,
     weight_observer: Annotated[str, typer.Option(help="Ranges of weights: max or mse.")] = "max",
+    equalize: Annotated[bool, typer.Option(help="Move ranges between channels where it is free.")] = True,
+    correct_bias: Annotated[bool, typer.Option(help="Match the float model's channel means.")] = False,
     eval_file: Annotated[
         Path | None,
         typer.Option("--eval", help="Labelled table, or folder with a dev split: compare float and golden."),
@@ -54,9 +56,7 @@ def quantize(
     from quant.calibrate import calibrate
     from quant.schemes import Scheme
 
-    scheme = Scheme(
-        weight_bits=weight_bits, weight_observer=weight_observer, observer=observer, percentile=percentile
-    )
+    scheme = Scheme(weight_bits, weight_observer, observer, percentile, equalize, correct_bias)
     columns = Columns(text_column, pair_column, label_column)
     model, tokenizer, config = load_float(float_dir)
     rows = load_dataset(data, "train", columns=columns)

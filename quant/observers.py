@@ -93,20 +93,43 @@ class Observer:
         return best
 
 
-class ChannelMaxObserver:
-    """Largest magnitude of every channel (the last dimension)."""
+class ChannelObserver:
+    """Largest magnitude, largest value and mean of every channel (the last dimension)."""
 
     def __init__(self) -> None:
         """An observer that has seen nothing."""
-        self.largest: Tensor | None = None
+        self.rows = 0
+        self._largest: Tensor | None = None
+        self._highest = torch.zeros(0)
+        self._total = torch.zeros(0)
 
     def update(self, values: Tensor) -> None:
         """Takes more values, [..., channels]."""
-        new = values.detach().abs().flatten(0, -2).amax(0)
-        self.largest = new if self.largest is None else torch.maximum(self.largest, new)
+        rows = values.detach().flatten(0, -2).double().cpu()
+        largest, highest, total = rows.abs().amax(0), rows.amax(0), rows.sum(0)
+        self.rows += len(rows)
+        if self._largest is None:
+            self._largest, self._highest, self._total = largest, highest, total
+            return
+        self._largest = torch.maximum(self._largest, largest)
+        self._highest = torch.maximum(self._highest, highest)
+        self._total = self._total + total
 
-    def limits(self) -> Tensor:
-        """[channels]; raises ValueError when nothing was seen."""
-        if self.largest is None:
+    @property
+    def largest(self) -> Tensor:
+        """Magnitudes, float64 [channels]; raises ValueError when nothing was seen."""
+        if self._largest is None:
             raise ValueError("the channel observer has seen nothing")
-        return self.largest
+        return self._largest
+
+    @property
+    def highest(self) -> Tensor:
+        """Largest values, float64 [channels]."""
+        self.largest  # noqa: B018 (raises when nothing was seen)
+        return self._highest
+
+    @property
+    def mean(self) -> Tensor:
+        """Means, float64 [channels]."""
+        self.largest  # noqa: B018
+        return self._total / self.rows

@@ -22,7 +22,10 @@ class Scheme:
         weight_observer: ``max`` or ``mse``: how each output channel's range is found.
         observer: ``max``, ``percentile`` or ``mse``: how activation ranges are found.
         percentile: Share of values that do not saturate, for ``percentile``.
-        balance_heads: Give query and key channels a common range (their product is unchanged).
+        equalize: Move ranges between channels where that costs nothing: query against key, value and
+            embedding against the weights that read them, the vocabulary's mean into the position table.
+        correct_bias: Shift offsets so that every channel's mean over the calibration sentences is the float
+            model's.
 
     Raises:
         ValueError: a member is out of its bounds.
@@ -32,7 +35,8 @@ class Scheme:
     weight_observer: str = "max"
     observer: str = "max"
     percentile: float = 0.9999
-    balance_heads: bool = True
+    equalize: bool = True
+    correct_bias: bool = False
 
     def __post_init__(self) -> None:
         """Checks the members."""

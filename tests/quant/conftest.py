@@ -1,0 +1,56 @@
+"""Float models small enough to calibrate in a second, made here and nowhere trained."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from golden_model.albert import ElbertForSequenceClassification
+from golden_model.config import PRESETS, ElbertConfig
+from golden_model.integer import Sentence
+from golden_model.synthetic import random_sentences
+
+CONFIGS = {
+    "nano": PRESETS["nano"],
+    "three classes": ElbertConfig(
+        vocab_size=97,
+        embedding_size=12,
+        hidden_size=24,
+        num_attention_heads=3,
+        intermediate_size=40,
+        num_hidden_layers=5,
+        max_position_embeddings=23,
+        num_labels=3,
+        hidden_act="gelu",
+    ),
+}
+
+
+@cache
+def make_model(name: str) -> ElbertForSequenceClassification:
+    """Random weights, large enough that tokens differ, biases and LayerNorms not at their trivial values."""
+    torch.manual_seed(11)
+    model = ElbertForSequenceClassification.from_config(CONFIGS[name]).eval()
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if key.endswith("LayerNorm.weight") or key.endswith("layer_norm.weight"):
+                value.copy_(0.7 + 0.6 * torch.rand(value.shape))
+            elif key.endswith(".bias"):
+                value.copy_(0.1 * torch.randn(value.shape))
+            elif "embeddings" in key:
+                value.copy_(torch.randn(value.shape))
+            else:
+                value.copy_(torch.randn(value.shape) * value.shape[-1] ** -0.5)
+    return model
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def float_model(request: pytest.FixtureRequest) -> ElbertForSequenceClassification:
+    return make_model(request.param)
+
+
+@pytest.fixture
+def sentences(float_model: ElbertForSequenceClassification) -> list[Sentence]:
+    return random_sentences(float_model.config, 60, seed=1)
