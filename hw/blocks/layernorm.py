@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -256,14 +256,15 @@ class LayerNorm(wiring.Component):
         word = Signal(self.read_values.shape(), reset_less=True)
         parameters = Signal(self._parameters, reset_less=True)
         step = Signal(range(steps), reset_less=True)
-        m.d.sync += [arriving.eq(self.read_enable), step.eq(step + 1)]
+        next_step = Signal(range(steps))
+        m.d.comb += next_step.eq(Mux(arriving, 0, step + 1))
+        m.d.sync += [arriving.eq(self.read_enable), step.eq(next_step)]
         with m.If(arriving):
             m.d.sync += [
                 word.eq(self.read_values),
                 parameters.gamma.eq(self.gamma),
                 parameters.beta.eq(self.beta),
                 parameters.shift.eq(self.shift),
-                step.eq(0),
             ]
         with m.Else():
             m.d.sync += word.as_value().eq(word.as_value() >> (lanes * RESIDUAL_BITS))
@@ -273,9 +274,10 @@ class LayerNorm(wiring.Component):
         gamma = delay(m, parameters.gamma, lane.gamma_at, "gamma")
         beta = delay(m, parameters.beta, lane.beta_at, "beta")
         shift = delay(m, parameters.shift, lane.shift_at, "shift")
-        step_at = [step]
-        for _ in range(lane.latency):
-            step_at.append(delay(m, step_at[-1], 1, f"step_{len(step_at)}"))
+        # step_at[t]: of the rows that entered the lanes t cycles ago
+        step_at = {-1: next_step, 0: step}
+        for t in range(1, lane.root_at):
+            step_at[t] = delay(m, step_at[t - 1], 1, f"step_{t}")
         for i, unit in enumerate(lane_units):
             m.submodules[f"lane_{i}"] = unit
             m.d.comb += [
@@ -287,10 +289,12 @@ class LayerNorm(wiring.Component):
                 unit.to_operand.eq(current.to_operand),
             ]
             for name, at in (("s1", 0), ("exponent", lane.exponent_at), ("root", lane.root_at)):
-                with m.Switch(step_at[at]):
-                    for k in range(steps):
-                        with m.Case(k):
-                            m.d.comb += getattr(unit, name).eq(scales[k * lanes + i][name])
+                choices = [scales[k * lanes + i][name] for k in range(steps)]
+                chosen = choices[0]
+                if steps > 1:
+                    chosen = Signal.like(chosen, name=f"{name}_{i}", reset_less=True)
+                    m.d.sync += chosen.eq(Array(choices)[step_at[at - 1]])
+                m.d.comb += getattr(unit, name).eq(chosen)
 
         # Results: earlier steps wait for the word's last.
         word_valid, finishing = Signal(), Signal()
