@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from golden_model import options
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.results import ROOT, print_table, write_json
 
@@ -90,7 +91,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     geometry = read_config(preset, config)
-    options: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "epochs": epochs,
         "max_steps": max_steps,
         "batch_size": batch_size,
@@ -108,7 +109,7 @@ def train(
     trainer = prepare(
         data,
         geometry,
-        TrainingOptions(**options),
+        TrainingOptions(**settings),
         output,
         init=init,
         tokenizer_folder=tokenizer,
@@ -133,14 +134,12 @@ def evaluate(
     ],
     backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
     model: Annotated[Path | None, typer.Option(help="Model folder; by default the bundled one.")] = None,
-    policy: Annotated[
-        str, typer.Option(help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
-    ] = "none",
-    delta: Annotated[float, typer.Option(help="Stage 1: exit below this entropy.")] = 0.1,
-    window: Annotated[int, typer.Option(help="N: iterations in the confidence window.")] = 4,
-    margin: Annotated[float, typer.Option(help="m: distance from 0.5 that counts as one side.")] = 0.1,
-    value_range: Annotated[float, typer.Option("--range", help="r of bias_3.")] = 1.0,
-    patience: Annotated[int, typer.Option(help="Iterations of one answer, less one (PABEE).")] = 3,
+    policy: options.PolicyOption = "none",
+    delta: options.DeltaOption = options.DELTA,
+    window: options.WindowOption = options.WINDOW,
+    margin: options.MarginOption = options.MARGIN,
+    value_range: options.RangeOption = options.RANGE,
+    patience: options.PatienceOption = options.PATIENCE,
     text_column: Annotated[str | None, typer.Option()] = None,
     pair_column: Annotated[str | None, typer.Option()] = None,
     label_column: Annotated[str | None, typer.Option()] = None,
@@ -148,24 +147,14 @@ def evaluate(
     encoding: Annotated[str, typer.Option(help="Encoding of the table.")] = "utf-8",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+    json_file: options.JsonOption = None,
     quiet: Annotated[bool, typer.Option("--quiet")] = False,
 ) -> None:
     """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table."""
     from golden_model.datasets import Columns
     from golden_model.evaluate import evaluate_file, print_evaluation
-    from golden_model.exits import ExitPolicy
 
-    chosen = ExitPolicy.model_validate(
-        {
-            "mode": policy,
-            "delta": delta,
-            "window": window,
-            "margin": margin,
-            "range": value_range,
-            "patience": patience,
-        }
-    )
+    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
     result = evaluate_file(
         backend,
         model or BUNDLED,

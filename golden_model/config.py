@@ -46,9 +46,7 @@ class ElbertConfig(BaseModel):
                 f"num_attention_heads {self.num_attention_heads}"
             )
         if self.embedding_size > self.hidden_size:
-            raise ValueError(
-                f"embedding_size {self.embedding_size} is above hidden_size {self.hidden_size}"
-            )
+            raise ValueError(f"embedding_size {self.embedding_size} is above hidden_size {self.hidden_size}")
         if self.hidden_act not in ("gelu", "gelu_new"):
             raise ValueError(f"hidden_act {self.hidden_act!r} is not one of 'gelu', 'gelu_new'")
         return self
@@ -90,7 +88,7 @@ PRESETS: dict[str, ElbertConfig] = {
         max_position_embeddings=16,
     ),
     "small": ElbertConfig(
-        vocab_size=20000,
+        vocab_size=18500,
         embedding_size=384,
         hidden_size=384,
         num_attention_heads=12,

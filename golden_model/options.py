@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golden_model.exits import ExitPolicy
+if TYPE_CHECKING:
+    from golden_model.exits import ExitPolicy
 
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
@@ -19,6 +20,9 @@ RangeOption = Annotated[float, typer.Option("--range", help="r: most that bias_3
 PatienceOption = Annotated[int, typer.Option(help="Iterations that must repeat the answer (PABEE).")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
 
+DELTA, WINDOW, MARGIN, RANGE, PATIENCE = 0.1, 3, 0.1, 1.0, 3
+"""Defaults of the thresholds."""
+
 
 def make_policy(
     mode: str, delta: float, window: int, margin: float, value_range: float, patience: int
@@ -28,6 +32,8 @@ def make_policy(
     Raises:
         pydantic.ValidationError: (a ``ValueError``) naming the value and the bound it breaks.
     """
+    from golden_model.exits import ExitPolicy  # brings PyTorch, which --help does not wait for
+
     return ExitPolicy.model_validate(
         {
             "mode": mode,

@@ -26,7 +26,12 @@ def round_shift(x: Tensor, shift: Tensor | int) -> Tensor:
 
 
 def requantize(
-    accumulator: Tensor, offset: Tensor | int, multiplier: Tensor | int, shift: Tensor | int, low: int, high: int
+    accumulator: Tensor,
+    offset: Tensor | int,
+    multiplier: Tensor | int,
+    shift: Tensor | int,
+    low: int,
+    high: int,
 ) -> Tensor:
     """``saturate(round_half_up((accumulator + offset) · multiplier / 2^shift))``, int64 in and out.
 

@@ -61,8 +61,8 @@ module axi_memory #(
     initial begin
         if (!$value$plusargs("axi_latency=%d", latency)) latency = LATENCY;
         if (!$value$plusargs("axi_strict=%d", strict)) strict = STRICT;
-        if (DATA_WIDTH != 32 && DATA_WIDTH != 64 && DATA_WIDTH != 128 && DATA_WIDTH != 256)
-            $fatal(1, "axi_memory: DATA_WIDTH %0d is not one of 32, 64, 128, 256", DATA_WIDTH);
+        if (DATA_WIDTH < 32 || DATA_WIDTH > 1024 || DATA_WIDTH != 8 << SHIFT)
+            $fatal(1, "axi_memory: DATA_WIDTH %0d is not a power of two in 32..1024", DATA_WIDTH);
         if (latency < 1) $fatal(1, "axi_memory: latency %0d is below 1", latency);
         if (QUEUE != (1 << QUEUE_BITS)) $fatal(1, "axi_memory: QUEUE %0d is not a power of two", QUEUE);
         if ($value$plusargs("axi_image=%s", image)) begin
@@ -156,7 +156,8 @@ module axi_memory #(
         random <= random_b ^ (random_b << 5);
         toggle <= !toggle;
         burst_clock <= burst_clock + 1;
-        if (poke_valid) begin
+        // Inputs are random until the bench has spoken, which its start does before the second clock.
+        if (poke_valid && now > 1) begin
             if (poke_word >= WORDS) $fatal(1, "axi_memory: poke address %h is out of range", poke_address);
             memory[poke_word[WORD_BITS-1:0]][poke_bit +: 32]
                 <= {poke_data[7:0], poke_data[15:8], poke_data[23:16], poke_data[31:24]};
