@@ -13,6 +13,7 @@ from sim.agents.lanes import pack, unpack
 from sim.agents.stall import STALL_MATRIX, STALLS, stall_pattern
 from sim.agents.system import module_ports, system_sources
 from sim.agents.trace import read_trace, unpack_lanes
+from sim.build import BuildOptions
 from sim.run import BenchFailure, run_bench, run_component
 
 HERE = Path(__file__).parent
@@ -73,20 +74,21 @@ def test_stall_patterns_repeat_and_cover_both():
 # --- streams ---
 
 
-@pytest.mark.parametrize(("source", "sink"), STALL_MATRIX)
-def test_stream_agents_under_every_stall(source, sink):
+def test_stream_agents_under_every_stall():
     count = 300
     result = run_component(
         _load("stream_adder").StreamAdder(),
         "adder",
         HERE / "bench_stream.py",
-        test_args={"count": count, "source": source, "sink": sink},
+        test_args={"count": count, "pairs": STALL_MATRIX},
     )
-    cycles = result.metrics["cycles"]
-    if source == sink == "none":
-        assert cycles <= count + 4  # a payload per cycle: the agents themselves do not stall
-    else:
-        assert cycles > 1.5 * count or {source, sink} == {"none", "bursty"}
+    assert len(result.metrics) == len(STALL_MATRIX)
+    for source, sink in STALL_MATRIX:
+        cycles = result.metrics[f"{source}_{sink}"]
+        if source == sink == "none":
+            assert cycles <= count + 4  # a payload per cycle: the agents themselves do not stall
+        else:
+            assert cycles > 1.5 * count or {source, sink} == {"none", "bursty"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_stream_sink_sees_a_broken_protocol(broken, message):
             _load("stream_adder").StreamAdder(broken),
             "adder",
             HERE / "bench_stream.py",
-            test_args={"count": 100, "source": "none", "sink": "random"},
+            test_args={"count": 100, "pairs": [("none", "random")]},
             waves_on_failure=False,
         )
 
@@ -109,7 +111,7 @@ def test_stream_sink_gives_up_at_its_limit():
             _load("stream_adder").StreamAdder(),
             "adder",
             HERE / "bench_stream.py",
-            test_args={"count": 300, "source": "none", "sink": "none", "limit": 200},
+            test_args={"count": 300, "pairs": [("none", "none")], "limit": 200},
             waves_on_failure=False,
         )
 
@@ -149,6 +151,7 @@ def _expected(image, width, commands):
     return np.concatenate([image[a : a + n * width // 8] for a, n in commands]).reshape(-1, width // 8)
 
 
+# Address and beats; no burst of up to 32 bytes a beat leaves its 4 KB.
 COMMANDS = [
     (0, 1),
     (4096 - 64, 2),
@@ -160,20 +163,36 @@ COMMANDS = [
     (16384, 16),
     (65536 - 32, 1),
 ]
+WIDE_COMMANDS = [(0, 1), (4096 - 128, 1), (8192, 32), (16384 + 128, 8), (65536 - 128, 1)]
 
 
-@pytest.mark.parametrize("width", [32, 64, 128, 256])
-@pytest.mark.parametrize("stall", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("width", "stall"),
+    [
+        (32, 0),
+        (32, 2),
+        (64, 0),
+        (64, 1),
+        (64, 2),
+        (64, 3),
+        (128, 0),
+        (128, 3),
+        (256, 1),
+        (1024, 0),
+        (1024, 1),
+    ],
+)
 def test_memory_answers_every_width_and_stall(tmp_path, width, stall):
-    result, trace, image = _run_probe(tmp_path, width, COMMANDS, stall=stall)
-    expected = _expected(image, width, COMMANDS)
+    commands = COMMANDS if width <= 256 else WIDE_COMMANDS
+    result, trace, image = _run_probe(tmp_path, width, commands, stall=stall)
+    expected = _expected(image, width, commands)
     assert trace.data_bits == width
     np.testing.assert_array_equal(trace.lanes(8, signed=False), expected)
     assert set(trace.tag) == {OKAY}
     assert set(trace.sentence) == {5}
     np.testing.assert_array_equal(trace.index, np.arange(len(expected)))
     assert result.metrics == {
-        "bursts": len(COMMANDS),
+        "bursts": len(commands),
         "beats": len(expected),
         "records": len(expected),
         "protocol_error": 0,
@@ -291,3 +310,66 @@ def test_trace_reader_refuses_other_files_and_drops_a_cut_record(tmp_path):
     path.write_bytes(np.array([0x52544C45, 2, 40, 6], "<u4").tobytes())
     with pytest.raises(ValueError, match="version 2"):
         read_trace(path)
+
+
+def test_two_trace_groups_get_a_file_each(tmp_path):
+    text = """module pair(clk, rst, trace_a__valid, trace_a__tag, trace_a__index, trace_a__data,
+  trace_b__valid, trace_b__tag, trace_b__index, trace_b__data, count);
+  input clk;
+  input rst;
+  output trace_a__valid;
+  output [7:0] trace_a__tag;
+  output [23:0] trace_a__index;
+  output [15:0] trace_a__data;
+  output trace_b__valid;
+  output [7:0] trace_b__tag;
+  output [23:0] trace_b__index;
+  output [99:0] trace_b__data;
+  output [31:0] count;
+  reg [31:0] count;
+  always @(posedge clk) count <= rst ? 0 : count + 1;
+  assign trace_a__valid = !rst && count[0];
+  assign trace_a__tag = 1;
+  assign trace_a__index = count[23:0];
+  assign trace_a__data = count[15:0];
+  assign trace_b__valid = !rst && count[1:0] == 3;
+  assign trace_b__tag = 2;
+  assign trace_b__index = count[23:0];
+  assign trace_b__data = {count, 32'hffffffff, count, 4'h5};
+endmodule
+"""
+    run_bench(
+        sources=system_sources(text, "pair"),
+        top="system",
+        test_module=HERE / "bench_trace.py",
+        plusargs=[f"+trace_{name}_file={tmp_path / name}" for name in "ab"],
+    )
+    one, two = read_trace(tmp_path / "a"), read_trace(tmp_path / "b")
+    count = np.arange(1, 1000, 2)
+    np.testing.assert_array_equal(one.index[:500], count)
+    np.testing.assert_array_equal(one.lanes(16)[:500, 0], count)
+    np.testing.assert_array_equal(two.index[:250], count[1::2])
+    whole = int.from_bytes(two.words[7].tobytes(), "little")
+    assert whole == (31 << 68 | 0xFFFFFFFF << 36 | 31 << 4 | 5)
+    assert two.data_bits == 100
+    np.testing.assert_array_equal(one.cycle[1:500:2], two.cycle[:250])
+
+
+# --- AXI against independent implementations ---
+
+
+def test_axi_lite_master():
+    run_component(_load("register_file").RegisterFile(), "registers", HERE / "bench_axi_lite.py")
+
+
+def test_memory_serves_the_reference_master(tmp_path):
+    image = np.random.default_rng(3).integers(0, 256, 1 << 16, dtype=np.uint8)
+    image.tofile(tmp_path / "image.bin")
+    run_bench(
+        sources=[HERE.parent.parent / "sim/agents/axi_memory.v"],
+        top="axi_memory",
+        test_module=HERE / "bench_axi_reference.py",
+        test_args={"image": image},
+        plusargs=[f"+axi_image={tmp_path / 'image.bin'}"],
+        build_options=BuildOptions(parameters={"SIZE_BYTES": 1 << 16}),
+    )
