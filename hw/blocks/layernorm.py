@@ -46,9 +46,9 @@ class LayerNorm(wiring.Component):
         The sums of the rows in ``stat_lanes`` start with this column.
     stat_block : In(range(max_blocks))
     stat_block_start : In(1)
-        First column of a burst (columns of one block): fetches the block's sums. Two cycles without a column
-        must lie between two bursts of the SAME block; none between bursts of different blocks, provided that
-        a block's next burst starts at least three cycles after its last column.
+        First column of a burst (columns of one block): fetches the block's sums. A block's next burst starts
+        at least three cycles after the last column of the one before; bursts of different blocks may follow
+        each other without a gap, and a burst may have gaps.
     stat_block_end : In(1)
         Last column of a burst: stores the sums.
     stat_values : In(ArrayLayout(signed(18), P))

@@ -231,7 +231,7 @@ class Softmax(wiring.Component):
         ]
         write = score_memory.write_port()
         m.d.comb += [write.en.eq(valid), write.addr.eq(Cat(key, parity)), write.data.eq(column)]
-        maxima = []
+        maxima: list[list[Signal]] = []
         for p in range(2):
             maxima.append([])
             for lane in range(self._lanes):
