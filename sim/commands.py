@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "models" / "elbert-small-sst2"
 DEMO = Path(__file__).with_name("demo_sentences.txt")
+IDLE_REASONS = ("weights", "drain", "softmax", "layernorm", "exit", "fill")
+"""Fields of the hardware's counters beside ``active``."""
 BACKENDS = ("float", "golden", "rtl")
 
+RunDirOption = Annotated[Path, typer.Option(help="Logs, traces, and waves of a failure go here.")]
 ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
 
 
@@ -72,7 +75,7 @@ def run(
     array: ArrayOption = "8x16",
     seed: Annotated[int, typer.Option(help="Of the simulation's undefined values.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Simulations side by side.")] = 2,
-    run_dir: Annotated[Path | None, typer.Option(help="Keep logs, traces and waves here.")] = None,
+    run_dir: RunDirOption = Path("runs/simulation"),
     json_file: options.JsonOption = None,
 ) -> None:
     """Classifies sentences; with --backend rtl on the simulated accelerator, compared bit for bit."""
@@ -120,10 +123,10 @@ def run(
 def _print_answers(answers: list[Answer], backend: str) -> None:
     from golden_model.results import print_table
 
-    columns = ["sentence", "class", "confidence", "exit"]
+    columns = ["sentence", "class", "conf.", "exit"]
     hardware = backend == "rtl"
     if hardware:
-        columns += ["cycles", "without exit", "saved", "checkpoints", "integers", "unequal"]
+        columns += ["cycles", "without exit", "saved", "tensors", "integers", "unequal"]
     rows = []
     for a in answers:
         row: list[object] = [
@@ -204,7 +207,7 @@ def simulate(
     latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
     stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
     fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
-    run_dir: Annotated[Path | None, typer.Option(help="Keep logs, traces and waves here.")] = None,
+    run_dir: RunDirOption = Path("runs/simulation"),
     json_file: options.JsonOption = None,
 ) -> None:
     """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went."""
@@ -220,16 +223,7 @@ def simulate(
     table = performance_rows(report, machine)
     results.print_table(
         f"{preset}, {array} array: utilisation = products / (multipliers x cycles)",
-        [
-            "tokens",
-            "iterations",
-            "cycles",
-            "utilisation",
-            "bound",
-            "idle, % of cycles",
-            "checkpoints",
-            "unequal",
-        ],
+        ["tokens", "iter.", "cycles", "utilisation", "bound", *IDLE_REASONS, "tensors", "unequal"],
         [
             (
                 r["tokens"],
@@ -237,7 +231,7 @@ def simulate(
                 f"{r['cycles']:,}",
                 f"{100 * r['utilisation']:.1f} %",
                 f"{100 * r['bound']:.1f} %",
-                ", ".join(f"{k} {100 * v / r['cycles']:.1f}" for k, v in r["idle"].items() if v),
+                *(f"{100 * r['idle'][reason] / r['cycles']:.2f} %" for reason in IDLE_REASONS),
                 r["checkpoints"],
                 r["mismatches"],
             )
@@ -254,7 +248,8 @@ def simulate(
         results.write_json(json_file, document)
     if not report.equal:
         first = next((o.comparison.first for o in report.outcomes if o.comparison.first), None)
-        raise results.PromiseBroken("; ".join([*report.errors, *([str(first)] if first else [])]))
+        waves = [f"waves: {report.waves}"] if report.waves else []
+        raise results.PromiseBroken("; ".join([*report.errors, *([str(first)] if first else []), *waves]))
 
 
 def register(app: typer.Typer) -> None:

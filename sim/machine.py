@@ -62,6 +62,8 @@ class Report:
     outcomes: list[Outcome]
     bench: BenchResult
     errors: list[str] = field(default_factory=list)
+    waves: Path | None = None
+    """VCD of the repeated failure; kept if the run has a folder."""
 
     @property
     def equal(self) -> bool:
@@ -77,11 +79,9 @@ def accelerator_verilog(machine: Machine) -> str:
     return to_verilog(Accelerator(machine), "accelerator")
 
 
-def accelerator_system(machine: Machine, memory_bytes: int, latency: int) -> dict[str, str]:
+def accelerator_system(machine: Machine, memory_bytes: int) -> dict[str, str]:
     """Sources of the simulated system: accelerator, memory, trace monitors."""
-    return system_sources(
-        accelerator_verilog(machine), "accelerator", memory_bytes=memory_bytes, latency=latency
-    )
+    return system_sources(accelerator_verilog(machine), "accelerator", memory_bytes=memory_bytes)
 
 
 def image_settings(image: Image, sentence: int) -> dict[str, int]:
@@ -161,7 +161,7 @@ def simulate(
         (folder / "image.bin").write_bytes(image.contents)
         results = folder / "results.jsonl"
         results.unlink(missing_ok=True)
-        sources = sources or accelerator_system(machine, memory_size(image), latency)
+        sources = sources or accelerator_system(machine, memory_size(image))
         collector = _Collector(machine, checkpoint, jobs, folder, results, on_sentence)
         with collector:
             bench = run_bench(
@@ -175,6 +175,7 @@ def simulate(
                 build_options=BuildOptions(fast=fast, optimize=3) if fast else None,
                 plusargs=[
                     f"+axi_image={folder / 'image.bin'}",
+                    f"+axi_latency={latency}",
                     *(f"+{name}_file={folder / (name + '.bin')}" for name in TRACES),
                 ],
                 run_dir=folder,
@@ -183,7 +184,50 @@ def simulate(
         errors = [f"{name}: {message}" for name, message in bench.failures]
         if bench.passed and len(collector.outcomes) != len(jobs):
             errors.append(f"{len(collector.outcomes)} of {len(jobs)} sentences have results")
-        return Report(collector.outcomes, bench, errors)
+        unequal = next((i for i, o in enumerate(collector.outcomes) if o.comparison.mismatches), None)
+        waves = bench.waves
+        if unequal is not None and waves_on_failure:
+            waves = _repeat_with_waves(
+                sources, folder, settings[unequal], stall_mode, seed, latency, timeout_s
+            )
+        report = Report(collector.outcomes, bench, errors, waves)
+        if report.equal:
+            for name in (*(f"{trace}.bin" for trace in TRACES), "image.bin"):
+                (folder / name).unlink()  # large, and of no use any more
+        return report
+
+
+def _repeat_with_waves(
+    sources: dict[str, str],
+    folder: Path,
+    job: dict[str, int],
+    stall_mode: int,
+    seed: int,
+    latency: int,
+    timeout_s: float,
+) -> Path | None:
+    """Runs one sentence again, with a VCD beside the first run's files; its path."""
+    again = folder / "waves"
+    again.mkdir(exist_ok=True)
+    run_bench(
+        sources=sources,
+        top="system",
+        test_module=BENCH,
+        test_args={"jobs": [job], "results": str(again / "results.jsonl"), "stall_mode": stall_mode},
+        seed=seed,
+        timeout_s=timeout_s,
+        waves_on_failure=False,
+        build_options=BuildOptions(trace=True),
+        plusargs=[
+            f"+axi_image={folder / 'image.bin'}",
+            f"+axi_latency={latency}",
+            "--trace-file",
+            str(again / "waves.vcd"),
+        ],
+        run_dir=again,
+        check=False,
+    )
+    return again / "waves.vcd" if (again / "waves.vcd").exists() else None
 
 
 class _Collector:

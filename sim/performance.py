@@ -37,7 +37,7 @@ def run_preset(
     latency: int,
     stall_mode: int,
     fast: bool,
-    run_dir: Path | None,
+    run_dir: Path,
 ) -> tuple[Report, Machine, str | None]:
     """Simulates random sentences of the given lengths without exit.
 

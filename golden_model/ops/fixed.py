@@ -21,7 +21,7 @@ def saturate_signed(x: Tensor, bits: int) -> Tensor:
 def round_shift(x: Tensor, shift: Tensor | int) -> Tensor:
     """``floor(x / 2^shift + 1/2)``: round half up. ``shift`` >= 0, broadcast against ``x`` (int64)."""
     shift = torch.as_tensor(shift, dtype=torch.int64, device=x.device)
-    half = (torch.ones_like(shift) << shift) >> 1
+    half = (torch.ones_like(shift) << (shift - 1).clamp(min=0)) * (shift > 0)
     return (x + half) >> shift
 
 

@@ -52,8 +52,9 @@ class Job:
     def expected(self) -> list[list[int]]:
         """Golden result, [features][tokens]."""
         bound = OPERAND_MAX if self.to_operand else HIDDEN_MAX
-        parameters = (torch.tensor(x) for x in (self.gamma, self.beta, self.shift))
-        return layernorm(torch.tensor(self.rows[: self.tokens]), *parameters, -bound, bound).T.tolist()
+        gamma, beta, shift = (torch.tensor(x) for x in (self.gamma, self.beta, self.shift))
+        rows = torch.tensor(self.rows[: self.tokens])
+        return layernorm(rows, gamma, beta, shift, -bound, bound).T.tolist()
 
 
 def row_of_values(rng: random.Random, features: int) -> list[int]:

@@ -137,7 +137,7 @@ def test_errors_end_in_codes_and_the_next_sentence_is_right(tmp_path):
     [golden] = GoldenModel(checkpoint).run([good], policy)
     (tmp_path / "image.bin").write_bytes(image.contents)
     run_bench(
-        sources=accelerator_system(machine, memory_size(image), 20),
+        sources=accelerator_system(machine, memory_size(image)),
         top="system",
         test_module="sim.benches.machine_errors_bench",
         test_args={
@@ -197,7 +197,7 @@ def first_mismatch(planted, **changes):
 
 
 def test_wrong_table_entry_is_caught(planted):
-    machine, checkpoint, _, image = planted
+    _, checkpoint, _, image = planted
     table = checkpoint.tensors["ffn.table"][1].numpy().astype("int8").tobytes()
     place = image.contents.index(table, image.parameters)
     contents = bytearray(image.contents)
@@ -205,6 +205,22 @@ def test_wrong_table_entry_is_caught(planted):
     found = first_mismatch(planted, image=dataclasses.replace(image, contents=bytes(contents)))
     assert (found.iteration, found.tensor) == (2, "iteration.2.ffn.activation")
     assert found.cycle is not None
+
+
+def test_a_mismatch_is_repeated_with_waves(planted, tmp_path):
+    machine, checkpoint, jobs, image = planted
+    report = simulate(
+        machine,
+        checkpoint,
+        jobs[:1],
+        image=image,
+        overrides={"WINDOW": 3},
+        run_dir=tmp_path,
+        watchdog=WATCHDOG,
+    )
+    assert not report.equal
+    assert report.waves is not None
+    assert "$enddefinitions" in report.waves.read_text()[:1_000_000]
 
 
 def test_swapped_weight_rows_are_caught(planted):
@@ -227,7 +243,7 @@ def test_window_off_by_one_is_caught(planted):
 def test_wrong_rounding_is_caught(planted):
     """Truncation instead of rounding, in one lane's requantiser."""
     machine, _, _, image = planted
-    sources = accelerator_system(machine, memory_size(image), 20)
+    sources = accelerator_system(machine, memory_size(image))
     text = sources["accelerator.v"]
     begin = text.index("requantizer_1.round (")
     end = text.index("endmodule", begin)
