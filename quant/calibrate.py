@@ -154,7 +154,12 @@ class Quantizer:
         metadata = {
             "scheme": self.scheme.as_dict(),
             "scales": self.scales,
-            "factors": {name: factor.tolist() for name, factor in self.factors.items()},
+            # those of query and key cancel in the scores and are many: one set per iteration
+            "factors": {
+                name: [float(f"{value:.6g}") for value in factor.tolist()]
+                for name, factor in self.factors.items()
+                if not name.startswith("iteration.")
+            },
             "calibration": {"sentences": self.seen.sentences, "tokens": self.seen.tokens},
             "provenance": self.provenance,
         }
