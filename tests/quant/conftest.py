@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.integer import Sentence
 from golden_model.synthetic import random_sentences
+from golden_model.tokenizer import ElbertTokenizer
 
 CONFIGS = {
     "nano": PRESETS["nano"],
@@ -54,3 +57,27 @@ def float_model(request: pytest.FixtureRequest) -> ElbertForSequenceClassificati
 @pytest.fixture
 def sentences(float_model: ElbertForSequenceClassification) -> list[Sentence]:
     return random_sentences(float_model.config, 60, seed=1)
+
+
+@pytest.fixture
+def float_folder(tmp_path: Path) -> Path:
+    """A nano float checkpoint with a tokenizer of one piece per word, and ``train.tsv`` and ``dev.tsv``."""
+    folder = tmp_path / "float"
+    make_model("nano").save_pretrained(folder)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = {piece: i for i, piece in enumerate(special + [f"w{i}" for i in range(59)])}
+    full = Tokenizer(models.WordLevel(pieces, unk_token="[UNK]"))
+    full.pre_tokenizer = pre_tokenizers.Whitespace()
+    full.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    ElbertTokenizer(full).save(folder)
+    generator = torch.Generator().manual_seed(4)
+    for name, count in (("train", 50), ("dev", 30)):
+        rows = ["sentence\tlabel"]
+        for i in range(count):
+            length = int(torch.randint(1, 14, (1,), generator=generator))
+            words = torch.randint(0, 59, (length,), generator=generator).tolist()
+            rows.append(" ".join(f"w{w}" for w in words) + f"\t{i % 2}")
+        (folder / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+    return folder
