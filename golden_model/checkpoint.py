@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -279,8 +278,3 @@ def _check_multiplier(tensors: dict[str, Tensor], name: str) -> None:
         raise CheckpointError(
             f"tensor {name} holds {int(values[wrong][0])}, neither 0 nor normalised ({low}..{high})"
         )
-
-
-def parameter_names() -> Iterable[str]:
-    """Prefixes of everything that has channel parameters: matmuls and LayerNorms."""
-    return (*MATMULS, *NORMS)
