@@ -8,16 +8,6 @@ STAMP := $(VENV)/.installed
 # Pinned and installed first: an open range may bring several GB of accelerator packages.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-# Different difficulty on purpose: plain, hedged, negated, contrastive, sarcastic, very short, long.
-DEMO_SENTENCES := \
-	"a wonderful , moving film" \
-	"dull and predictable" \
-	"great" \
-	"it is not a bad movie , but it is not a good one either" \
-	"the acting is superb even if the story never quite comes together" \
-	"i wanted to like it far more than i did" \
-	"if you enjoy watching paint dry , this is the film for you" \
-	"two hours of my life that i will gladly give again to see this quiet , funny and deeply human story"
 # More sentences of your own: make demo SENTENCES='"the first one" "the second one"'
 SENTENCES ?=
 
@@ -55,7 +45,7 @@ setup-train: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
 
 demo: $(STAMP)
-	$(BIN)/elbert run --backend rtl --json runs/demo.json $(DEMO_SENTENCES) $(SENTENCES)
+	$(BIN)/elbert run --backend rtl --examples --json runs/demo.json $(SENTENCES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

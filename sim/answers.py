@@ -20,7 +20,7 @@ from golden_model.tokenizer import ElbertTokenizer
 from hw.params import Machine
 
 Progress = Callable[[str, int], None]
-"""Called with a sentence's text and how many runs of it are still to come."""
+"""Called when a run of a sentence was simulated and compared: its text, its mismatches."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ def answer_in_hardware(
             i, used = share[position]
             found[i, used is NO_EXIT and policy.mode != ExitMode.none] = outcome
             if on_progress:
-                on_progress(texts[i], 1)
+                on_progress(texts[i], outcome.comparison.mismatches)
 
         report = simulate(
             machine,

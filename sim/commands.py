@@ -35,16 +35,18 @@ def parse_array(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def read_sentences(sentences: list[str] | None, file: Path | None) -> list[str]:
-    """Arguments, then the file's lines; the bundled examples if there are neither.
+def read_sentences(sentences: list[str] | None, file: Path | None, examples: bool = False) -> list[str]:
+    """The bundled examples if wanted or if there is nothing else, the arguments, the file's lines.
 
     Raises:
         ValueError: a sentence is empty.
     """
-    texts = list(sentences or [])
-    if file is not None or not texts:
-        lines = (file or DEMO).read_text(encoding="utf-8").splitlines()
-        texts += [line for line in lines if line.strip()]
+
+    def lines(path: Path) -> list[str]:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    texts = lines(DEMO) if examples or not (sentences or file) else []
+    texts += [*(sentences or []), *(lines(file) if file else [])]
     for i, text in enumerate(texts):
         if not text.strip():
             raise ValueError(f"sentence {i} is empty")
@@ -73,6 +75,7 @@ def run(
     value_range: options.RangeOption = options.RANGE,
     patience: options.PatienceOption = options.PATIENCE,
     array: ArrayOption = "8x16",
+    examples: Annotated[bool, typer.Option(help="Run the bundled examples too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the simulation's undefined values.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Simulations side by side.")] = 2,
     run_dir: RunDirOption = Path("runs/simulation"),
@@ -84,7 +87,7 @@ def run(
 
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
-    texts = read_sentences(sentences, file)
+    texts = read_sentences(sentences, file, examples)
     chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
     names = label_names(model)
     if backend == "rtl":
@@ -190,10 +193,11 @@ class _Progress:
         self._bar.update(self._build, total=1, completed=1, description="simulation built")
         self._bar.start_task(self._run)
 
-    def advance(self, text: str, runs: int) -> None:
+    def advance(self, text: str, mismatches: int) -> None:
         """One more run was simulated and compared."""
-        self._bar.advance(self._run, runs)
-        self._bar.console.print(f"  equal so far, done: {text[:70]}", highlight=False)
+        self._bar.advance(self._run)
+        verdict = "equal" if mismatches == 0 else f"{mismatches} UNEQUAL"
+        self._bar.console.print(f"  {verdict}: {text}", highlight=False, no_wrap=True, overflow="ellipsis")
 
 
 def simulate(
