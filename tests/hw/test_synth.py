@@ -1,0 +1,278 @@
+"""The synthesis flow: its parts, one block through all tools, and the nano machine on the smallest device."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from golden_model.config import PRESETS
+from golden_model.results import ROOT, PromiseBroken
+from hw.emit import to_verilog
+from hw.synth import designs, flow, tools
+from hw.synth.devices import DEVICES, Resources, find_device, shortages, smallest_that_fits
+from hw.synth.harness import Harness, port_bits
+
+
+class Mixer(wiring.Component):
+    """Ports of every kind: plain, layout, stream in both directions, array."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "a": In(signed(4)),
+                "pair": In(data.StructLayout({"x": 3, "y": 5})),
+                "i": In(stream.Signature(4)),
+                "o": Out(stream.Signature(4)),
+                "flags": Out(1).array(3),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        total = Signal(8)
+        m.d.sync += total.eq(self.a + self.pair.x + self.pair.y + self.i.payload)
+        m.d.comb += [
+            self.o.payload.eq(total),
+            self.o.valid.eq(self.i.valid),
+            self.i.ready.eq(self.o.ready),
+            *(flag.eq(total[4 + n]) for n, flag in enumerate(self.flags)),
+        ]
+        return m
+
+
+class Sink(wiring.Component):
+    """No output at all."""
+
+    def __init__(self) -> None:
+        super().__init__({"a": In(1)})
+
+    def elaborate(self, platform):
+        return Module()
+
+
+def elbert(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sim.cli", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+# -- devices ----------------------------------------------------------------------------------
+
+
+def test_every_device_has_a_nextpnr_flag():
+    flags = {find_device(name, speed=8).nextpnr_arguments[0] for name in DEVICES}
+    assert len(flags) == len(DEVICES)
+    assert {"--25k", "--85k", "--um-45k", "--um5g-85k"} <= flags
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lfe5u-26f",), r"device 'lfe5u-26f' is not one of lfe5u-12f, lfe5u-25f, .*lfe5um5g-85f"),
+        (("lfe5u-25f", "CABGA756"), r"package 'CABGA756' of lfe5u-25f is not one of CABGA256"),
+        (("lfe5u-25f", "CABGA381", 5), r"speed grade 5 of lfe5u-25f is not one of 6, 7, 8"),
+        (("lfe5um5g-25f", "CABGA381", 6), r"speed grade 6 of lfe5um5g-25f is not one of 8"),
+    ],
+)
+def test_an_illegal_part_is_refused_with_the_legal_ones(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        find_device(*arguments)
+
+
+def test_a_design_too_large_is_refused_naming_what_is_short_and_what_fits():
+    needed = Resources(lut4=100, ff=100, dsp=33, block_ram=57)
+    device = find_device("LFE5U-25F")
+    assert shortages(needed, device.resources) == ["33 DSP of 28", "57 block RAM of 56"]
+    assert smallest_that_fits(needed, "lfe5u") == "lfe5u-45f"
+    with pytest.raises(PromiseBroken, match=r"33 DSP of 28, 57 block RAM of 56 on lfe5u-25f.*lfe5u-45f"):
+        flow.check_fits(needed, device)
+    with pytest.raises(PromiseBroken, match="no lfe5u has them"):
+        flow.check_fits(Resources(lut4=10**6, ff=0, dsp=0, block_ram=0), device)
+    flow.check_fits(device.resources, device)
+
+
+# -- harness ----------------------------------------------------------------------------------
+
+
+def test_harness_reaches_every_port_bit():
+    mixer = Mixer()
+    assert "top.design" in to_verilog(Harness(mixer), "top")
+    inputs, outputs = port_bits(mixer)
+    assert len(inputs) == 4 + 8 + (4 + 1) + 1  # the payload and valid of i, the ready of o
+    assert len(outputs) == 1 + (4 + 1) + 3
+    with pytest.raises(ValueError, match="Sink has no output"):
+        Harness(Sink())
+
+
+def test_harness_carries_the_pin_to_the_inputs_and_every_output_to_the_pin():
+    """A wrong bit of any output changes the parity that leaves: here from a component of wires."""
+
+    class Wires(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__({"a": In(21), "b": Out(21)})
+
+        def elaborate(self, platform):
+            m = Module()
+            m.d.comb += self.b.eq(self.a)
+            return m
+
+    harness = Harness(Wires())
+    seen: list[int] = []
+    stimulus = [1, 0, 1, 1] + [0] * 36
+
+    async def drive(ctx):
+        for bit in stimulus:
+            ctx.set(harness.scan_in, bit)
+            ctx.set(harness.clk, 0)
+            await ctx.delay(1e-7)
+            ctx.set(harness.clk, 1)
+            await ctx.delay(1e-7)
+            seen.append(ctx.get(harness.scan_out))
+
+    simulator = Simulator(harness)
+    simulator.add_testbench(drive)
+    simulator.run()
+    # Parity of the last 21 bits sent: the chain's register, the capturing one, and three levels of the tree.
+    latency = 1 + 3
+    expected = [sum(stimulus[max(0, n - 20) : n + 1]) & 1 for n in range(len(stimulus))]
+    assert seen[latency:] == expected[:-latency]
+    assert any(seen)
+
+
+# -- counting ---------------------------------------------------------------------------------
+
+
+def test_cells_are_counted_through_kept_modules_but_not_into_the_cell_library():
+    def module(*types: str, **attributes: str) -> dict:
+        return {"attributes": attributes, "cells": {f"c{n}": {"type": t} for n, t in enumerate(types)}}
+
+    netlist = flow.Netlist(
+        {
+            "modules": {
+                "top": module("LUT4", "TRELLIS_FF", "top.design"),
+                "top.design": module("LUT4", "CCU2C", "MULT18X18D", "top.design.a", "top.design.a"),
+                "top.design.a": module("TRELLIS_DPR16X4", "DP16KD", "TRELLIS_FF"),
+                "MULT18X18D": module("$specify", whitebox="1"),
+                "DP16KD": module("$specify", blackbox="1"),
+            }
+        }
+    )
+    assert netlist.own("top") == Counter(LUT4=1, TRELLIS_FF=1)
+    assert flow.count_resources(netlist.total("top.design")) == Resources(
+        lut4=1 + 2 + 2 * 4, ff=2, dsp=1, block_ram=2
+    )
+    assert netlist.children("top.design") == ["top.design.a"]
+
+
+# -- designs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", designs.BLOCKS)
+def test_every_block_elaborates_behind_the_harness(name):
+    component = designs.make_block(name, PRESETS["nano"], 4, 4)
+    assert "module \\top.design" in to_verilog(Harness(component), "top")
+
+
+def test_wrong_names_are_refused_with_the_legal_ones():
+    with pytest.raises(ValueError, match="block 'gelu' is not one of multiplier, requantizer"):
+        designs.make_block("gelu", PRESETS["nano"], 4, 4)
+    with pytest.raises(ValueError, match="preset 'tiny' is not one of nano, small"):
+        designs.find_preset("tiny")
+    for text in ("4", "4x", "x4", "4x4x4", "-4x4"):
+        with pytest.raises(ValueError, match="is not of the form ROWSxCOLUMNS"):
+            designs.parse_array(text)
+    assert designs.parse_array("4x32") == (4, 32)
+
+
+def test_layernorm_lanes_follow_the_device():
+    assert designs.choose_layernorm_lanes(4, 4, 28) == 1
+    assert designs.choose_layernorm_lanes(4, 4, 72) == 4
+    assert designs.choose_layernorm_lanes(8, 16, 28) == 1
+
+
+# -- tools ------------------------------------------------------------------------------------
+
+
+def test_a_tool_that_fails_is_reported_with_its_message_and_log(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(tools._LAUNCH, "quiet", "run = lambda arguments: 3")
+    (tmp_path / "bad.v").write_text("module top(input a; endmodule\n")
+    with pytest.raises(PromiseBroken, match=r"yosys: bad\.v:1: ERROR: .*yosys\.log") as failure:
+        tools.run_tool("yosys", ["-p", "read_verilog bad.v"], tmp_path, timeout=300)
+    assert not isinstance(failure.value, tools.ToolCrashed)
+    assert "bad.v" in (tmp_path / "yosys.log").read_text()
+    with pytest.raises(tools.ToolCrashed, match="ended with code 3 and no error message"):
+        tools.run_tool("quiet", [], tmp_path, timeout=300)
+
+
+def test_a_tool_that_takes_too_long_is_ended(tmp_path: Path):
+    with pytest.raises(PromiseBroken, match=r"yosys took more than 0.2 s"):
+        tools.run_tool("yosys", ["-p", "help -all"], tmp_path, timeout=0.2)
+
+
+def check_report(report: dict, dsp: int) -> None:
+    """What holds of every report: sane figures and harness counted apart."""
+    use = report["utilisation"]
+    assert use["dsp"]["used"] == dsp
+    for value in use.values():
+        assert 0 <= value["used"] <= value["available"]
+        assert value["percent"] == pytest.approx(100 * value["used"] / value["available"], abs=0.01)
+    assert report["clock"]["mhz"] > 0
+    assert report["critical_path"]
+    assert {"yosys", "nextpnr", "ecppack"} <= report["seconds"].keys()
+    assert Path(ROOT, report["files"]["bitstream"]).stat().st_size > 1000
+
+
+def test_a_block_goes_through_the_whole_flow(tmp_path: Path):
+    path = tmp_path / "report.json"
+    arguments = ["synth", "--device", "lfe5u-25f", "--block", "requantizer", "--json", str(path)]
+    done = elbert(*arguments, "--output", str(tmp_path / "out"), timeout=900)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    check_report(report, dsp=2)
+    assert report["device"] == {"name": "lfe5u-25f", "package": "CABGA381", "speed": 6}
+    assert report["design"]["block"] == "requantizer"
+    assert {"yosys", "nextpnr"} <= {
+        name.split("-")[1] for name in report["header"]["versions"] if "yowasp" in name
+    }
+    # The harness: 28 + 32 + 16 + 6 bits in, 18 out in a tree of 5 + 2 + 1, a reset of 2.
+    assert report["harness"]["ff"] == 82 + 18 + 8 + 2
+    assert 90 < report["clock"]["mhz"] < 300
+    for text in ("LUT4", "FF", "DSP (MULT18X18D)", "block RAM (DP16KD)", "MHz"):
+        assert text in done.stdout
+
+
+def test_bad_usage_ends_with_code_two():
+    done = elbert("synth", "--device", "xc7a35t", timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: device 'xc7a35t' is not one of lfe5u-12f")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_nano_machine_fits_the_smallest_device(tmp_path: Path):
+    path = tmp_path / "report.json"
+    arguments = ["synth", "--device", "lfe5u-25f", "--preset", "nano", "--array", "4x4", "--json", str(path)]
+    done = elbert(*arguments, "--output", str(tmp_path / "out"), timeout=1200)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    lanes = report["design"]["layernorm_lanes"]
+    assert lanes == designs.choose_layernorm_lanes(4, 4, asdict(find_device("lfe5u-25f").resources)["dsp"])
+    check_report(report, dsp=designs.multipliers(4, 4, lanes))
+    # Every large memory became block RAM, none a field of flip-flops.
+    assert report["utilisation"]["block_ram"]["used"] >= 8
+    assert report["utilisation"]["ff"]["percent"] < 75
+    assert report["clock"]["mhz"] >= 50
