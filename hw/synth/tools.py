@@ -64,12 +64,17 @@ def run_tool(
     command = [sys.executable, "-c", f"import sys; {_LAUNCH[tool]}; sys.exit(run(sys.argv[1:]))", *arguments]
     log = folder / f"{tool}.log"
     began = time.monotonic()
-    with log.open("w", encoding="utf-8") as sink:
+    with log.open("w", buffering=1, encoding="utf-8") as sink:
         process = subprocess.Popen(
             command, cwd=folder, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         expired = threading.Event()
-        late = threading.Timer(timeout, lambda: (expired.set(), process.kill()))
+
+        def stop(process: subprocess.Popen[str] = process, expired: threading.Event = expired) -> None:
+            expired.set()
+            process.kill()
+
+        late = threading.Timer(timeout, stop)
         late.start()
         try:
             assert process.stdout is not None
