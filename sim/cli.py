@@ -50,12 +50,7 @@ def build_app() -> typer.Typer:
         """ELBERT: early-exit ALBERT as a bit-exact integer model and an FPGA accelerator."""
 
     for name in COMMAND_MODULES:
-        try:
-            module: ModuleType = import_module(name)
-        except ModuleNotFoundError as missing:  # TEMPORARY: while the packages are being written
-            if missing.name != name:
-                raise
-            continue
+        module: ModuleType = import_module(name)
         module.register(app)
     return app
 
