@@ -64,5 +64,6 @@ GAMMA_BITS = 16
 
 # Logits
 LOGIT_BITS = 18
+"""Signed: -128 to just under 128 nat."""
 LOGIT_FRACTION_BITS = 10
-"""LSB of a logit: 2^-10, in every iteration."""
+"""A logit's LSB is 2^-10 nat, for every iteration alike, so that a threshold means the same everywhere."""

@@ -211,6 +211,9 @@ def simulate(
     latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
     stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
     fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
+    watchdog: Annotated[
+        int, typer.Option(min=1, help="Cycles after which the hardware drops a sentence.")
+    ] = 100_000_000,
     run_dir: RunDirOption = Path("runs/simulation"),
     json_file: options.JsonOption = None,
 ) -> None:
@@ -222,7 +225,7 @@ def simulate(
     counts = [int(n) for n in lengths.split(",")]
     report, machine, sha256 = run_preset(
         preset, rows, columns, counts, model=model, seed=seed, latency=latency,
-        stall_mode=stall_mode, fast=fast, run_dir=run_dir,
+        stall_mode=stall_mode, fast=fast, watchdog=watchdog, run_dir=run_dir,
     )  # fmt: skip
     table = performance_rows(report, machine)
     results.print_table(

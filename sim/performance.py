@@ -37,6 +37,7 @@ def run_preset(
     latency: int,
     stall_mode: int,
     fast: bool,
+    watchdog: int,
     run_dir: Path,
 ) -> tuple[Report, Machine, str | None]:
     """Simulates random sentences of the given lengths without exit.
@@ -57,6 +58,7 @@ def run_preset(
         latency=latency,
         stall_mode=stall_mode,
         fast=fast,
+        watchdog=watchdog,
         run_dir=run_dir,
         timeout_s=3600,
     )

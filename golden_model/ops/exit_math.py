@@ -25,12 +25,7 @@ import torch
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS
-
-LOGIT_FRACTION_BITS = 10
-"""A logit's LSB is 2^-10 nat, for every iteration alike, so that a threshold means the same everywhere."""
-
-LOGIT_BITS = 18
-"""Signed width of a logit: -128 to just under 128 nat."""
+from golden_model.numerics import LOGIT_BITS, LOGIT_FRACTION_BITS
 
 LOGIT_MIN = -(1 << (LOGIT_BITS - 1))
 LOGIT_MAX = (1 << (LOGIT_BITS - 1)) - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import Out
 
+from hw.engine.program import Post
+
 BLOCK_BITS = 8
 POSITION_BITS = 16
 HEAD_SHIFT = 9
@@ -28,6 +30,9 @@ class TraceTag(enum.Enum, shape=8):  # type: ignore[call-arg]
     NORM_HIDDEN = 10
     EXPONENTIALS = 11
     EMBEDDING_SUM = 12
+
+
+assert all(TraceTag.__members__[name].value == post.value for name, post in Post.__members__.items())
 
 
 class TracePort(wiring.Signature):

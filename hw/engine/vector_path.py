@@ -20,6 +20,7 @@ from golden_model.numerics import (
     TABLE_INDEX_BITS,
 )
 from hw.blocks.requantizer import Requantizer
+from hw.blocks.rounding import saturate, saturate_signed
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
@@ -33,17 +34,6 @@ CHANNEL = data.StructLayout(
 )
 """A channel parameter as it lies in memory, without its padding."""
 CHANNEL_BITS = CHANNEL.size
-
-
-def clamp(value, bound: int):  # type: ignore[no-untyped-def]
-    """``value`` limited to -bound..bound."""
-    return Mux(value > bound, bound, Mux(value < -bound, -bound, value))
-
-
-def clamp_signed(value, bits: int):  # type: ignore[no-untyped-def]
-    """``value`` limited to ``bits`` bits of two's complement."""
-    top = (1 << (bits - 1)) - 1
-    return Mux(value > top, top, Mux(value < -top - 1, -top - 1, value))
 
 
 class VectorPath(wiring.Component):
@@ -80,8 +70,9 @@ class VectorPath(wiring.Component):
             raise ValueError(f"norm_latency {norm_latency} is below {self.RESIDUAL_STAGES}")
         self.machine = machine
         self.norm_latency = norm_latency
-        # The ECP5's 25F has 28 multipliers; a 4x4 machine fits with one per requantiser.
-        self.high_in_logic = machine.technology == "ecp5" and machine.rows * machine.columns <= 16
+        # Multipliers are what an ECP5 has least of: a 4x4 machine on the 25F and an 8x16 one on the 85F fit
+        # with one per requantiser.
+        self.high_in_logic = machine.technology == "ecp5"
         p, q = machine.rows, machine.columns
         group = bits_for_index(machine.groups)
         bytes_ = data.ArrayLayout(unsigned(8), p)
@@ -308,11 +299,11 @@ class VectorPath(wiring.Component):
         residual = Signal.like(self.stat_values, reset_less=True)
         first_value = Signal(signed(RESIDUAL_BITS), reset_less=True)
         for lane, value in enumerate(values):
-            hidden = clamp(value, HIDDEN_MAX)
+            hidden = saturate(value, -HIDDEN_MAX, HIDDEN_MAX)
             high = Signal(signed(8), name=f"high_{lane}")
             joined = Signal(signed(16), name=f"joined_{lane}")
             m.d.comb += [
-                self.table_index[lane].eq(clamp_signed(value, TABLE_INDEX_BITS)),
+                self.table_index[lane].eq(saturate_signed(value, TABLE_INDEX_BITS)),
                 high.eq((hidden + 128) >> 8),
                 # 256·hi + lo of the word in memory
                 joined.eq(
@@ -321,11 +312,11 @@ class VectorPath(wiring.Component):
                 ),
             ]
             m.d.sync += [
-                bytes_[lane].eq(clamp(value, OPERAND_MAX)),
+                bytes_[lane].eq(saturate(value, -OPERAND_MAX, OPERAND_MAX)),
                 pairs[lane].eq(Cat(hidden[:8], high)),
-                scores[lane].eq(clamp_signed(value, SCORE_BITS)),
+                scores[lane].eq(saturate_signed(value, SCORE_BITS)),
                 sums[lane].eq(joined + value),
-                residual[lane].eq(clamp_signed(sums[lane], RESIDUAL_BITS)),
+                residual[lane].eq(saturate_signed(sums[lane], RESIDUAL_BITS)),
             ]
         m.d.sync += first_value.eq(values[0])
 
