@@ -106,7 +106,6 @@ def test_bad_input_is_exit_code_2_and_names_value_and_bound(tmp_path, arguments,
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.slow
 def test_run_on_rtl(tmp_path):
     result = elbert("run", "--backend", "rtl", "--json", "out.json", "great", "dull", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
