@@ -17,7 +17,7 @@ from golden_model.numerics import OPERAND_BITS, TABLE_INDEX_BITS, TABLE_SIZE
 from golden_model.ops.table import lookup
 from hw.blocks.activation_table import ENTRIES_PER_WORD
 from sim.agents import clock
-from sim.benches.lanes import pack, unpack
+from sim.agents.lanes import pack, unpack
 from sim.run import bench_args, report
 
 

@@ -19,8 +19,8 @@ from cocotb.triggers import RisingEdge, with_timeout
 from golden_model.numerics import HIDDEN_MAX, OPERAND_MAX, RESIDUAL_BITS
 from golden_model.ops.layernorm import layernorm
 from sim.agents import clock
+from sim.agents.lanes import pack, unpack
 from sim.agents.stall import stall_pattern
-from sim.benches.lanes import pack, unpack
 from sim.run import bench_args, report
 
 LOW, HIGH = -(1 << (RESIDUAL_BITS - 1)), (1 << (RESIDUAL_BITS - 1)) - 1

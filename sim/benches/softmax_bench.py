@@ -18,8 +18,8 @@ from cocotb.triggers import RisingEdge, with_timeout
 from golden_model.numerics import EXP_BITS, MULTIPLIER_BITS, SCORE_BITS, SHIFT_BITS
 from golden_model.ops.softmax import exponentials, row_scale
 from sim.agents import clock
+from sim.agents.lanes import pack, unpack
 from sim.agents.stall import stall_pattern
-from sim.benches.lanes import pack, unpack
 from sim.run import bench_args, report
 
 SCORE_MIN, SCORE_MAX = -(1 << (SCORE_BITS - 1)), (1 << (SCORE_BITS - 1)) - 1

@@ -11,6 +11,7 @@ from hw.blocks.activation_table import ActivationTable
 from hw.blocks.layernorm import LayerNorm
 from hw.blocks.requantizer import Requantizer
 from hw.blocks.softmax import Softmax
+from hw.engine.array import Array
 from sim import benches
 from sim.run import run_component
 
@@ -120,3 +121,21 @@ def test_layernorm(
     )
     assert result.metrics["rows"] > rounds * blocks / 2
     assert result.metrics["columns_under_work"] > 10
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "technology", "holes"),
+    [(4, 4, "generic", 0.0), (2, 8, "generic", 0.3), (4, 4, "ecp5", 0.1)],
+)
+def test_array(rows: int, columns: int, technology: str, holes: float) -> None:
+    block = Array(rows, columns, technology)
+    result = run_component(
+        block,
+        f"array_{rows}_{columns}_{technology}",
+        "sim.benches.array_bench",
+        extra_sources=ECP5_CELL if technology == "ecp5" else None,
+        test_args={"rows": rows, "columns": columns, "latency": block.latency, "tiles": 60, "holes": holes},
+        seed=rows + columns,
+    )
+    assert result.metrics["checked"] == 60
+    assert result.metrics["largest"] >= 200 * 127 * 127
