@@ -53,7 +53,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20
 
 test-all: lint
 	$(BIN)/python -m pytest -n $(JOBS)
