@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "models" / "elbert-small-sst2"
 DEMO = Path(__file__).with_name("demo_sentences.txt")
+SHOWN_TEXT = 36
+"""Characters of a sentence that its row shows."""
 IDLE_REASONS = ("weights", "drain", "softmax", "layernorm", "exit", "fill")
 """Fields of the hardware's counters beside ``active``."""
 BACKENDS = ("float", "golden", "rtl")
@@ -133,7 +135,7 @@ def _print_answers(answers: list[Answer], backend: str) -> None:
     rows = []
     for a in answers:
         row: list[object] = [
-            a.text if len(a.text) <= 48 else a.text[:47] + "…",
+            a.text if len(a.text) <= SHOWN_TEXT else a.text[: SHOWN_TEXT - 1] + "…",
             a.label_name,
             f"{max(a.probabilities):.3f}",
             f"{a.exit_iteration}/{a.iterations}",
