@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "models" / "elbert-small-sst2"
 DEMO = Path(__file__).with_name("demo_sentences.txt")
-SHOWN_TEXT = 36
+SHOWN_TEXT = 35
 """Characters of a sentence that its row shows."""
 IDLE_REASONS = ("weights", "drain", "softmax", "layernorm", "exit", "fill")
 """Fields of the hardware's counters beside ``active``."""
