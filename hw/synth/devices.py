@@ -31,9 +31,9 @@ _DIES = {
 }
 
 _PACKAGES = {
-    "lfe5u-12f": ("CABGA256", "CABGA381", "CSFBGA285", "TQFP144"),
-    "lfe5u-25f": ("CABGA256", "CABGA381", "CSFBGA285", "TQFP144"),
-    "lfe5u-45f": ("CABGA256", "CABGA381", "CABGA554", "CSFBGA285", "TQFP144"),
+    "lfe5u-12f": ("CABGA256", "CABGA381", "CSFBGA285"),
+    "lfe5u-25f": ("CABGA256", "CABGA381", "CSFBGA285"),
+    "lfe5u-45f": ("CABGA256", "CABGA381", "CABGA554", "CSFBGA285"),
     "lfe5u-85f": ("CABGA381", "CABGA554", "CABGA756", "CSFBGA285"),
     "lfe5um-25f": ("CABGA381", "CSFBGA285"),
     "lfe5um-45f": ("CABGA381", "CABGA554", "CSFBGA285"),
@@ -42,6 +42,15 @@ _PACKAGES = {
     "lfe5um5g-45f": ("CABGA381", "CABGA554", "CSFBGA285"),
     "lfe5um5g-85f": ("CABGA381", "CABGA554", "CABGA756", "CSFBGA285"),
 }
+
+_CLOCK_PINS = {
+    "CABGA256": "A7",
+    "CABGA381": "B11",
+    "CABGA554": "A12",
+    "CABGA756": "C17",
+    "CSFBGA285": "B10",
+}
+"""Pin of PCLKT0_0, a dedicated clock input, by package; the same on every die."""
 
 DEVICES = tuple(_PACKAGES)
 """Legal device names, in order of family and size."""
@@ -59,6 +68,11 @@ class Device:
     def resources(self) -> Resources:
         """What the die offers."""
         return _DIES[self.name.partition("-")[2]]
+
+    @property
+    def clock_pin(self) -> str:
+        """A pin with a dedicated path to the clock network."""
+        return _CLOCK_PINS[self.package]
 
     @property
     def nextpnr_arguments(self) -> list[str]:

@@ -234,12 +234,14 @@ def synthesise(
     check_fits(count_resources(netlist.total("top")), device)
 
     show_stage("nextpnr: placement and routing")
+    # The other pins may lie anywhere; from an ordinary pin the clock may find no way to the clock network.
+    write_text(folder / "top.lpf", f'LOCATE COMP "clk" SITE "{device.clock_pin}";\n')
     tool(
         "nextpnr",
         *device.nextpnr_arguments,
         *("--json", "top.json", "--textcfg", "top.config", "--report", "report.json"),
         *("--seed", str(seed), "--freq", f"{clock_target_mhz:g}", "--timing-allow-fail"),
-        *("--router", router, "--lpf-allow-unconstrained"),
+        *("--router", router, "--lpf", "top.lpf", "--lpf-allow-unconstrained"),
     )
     found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     files = {"verilog": "top.v", "netlist": "top.json", "configuration": "top.config"}
