@@ -11,13 +11,17 @@ from typing import Any
 import torch
 
 from golden_model.checkpoint import TENSOR_FILE, IntegerCheckpoint
+from golden_model.config import ElbertConfig
 from golden_model.evaluate import Backend, FloatBackend, GoldenBackend, model_folder, open_backend
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer import Sentence
 from golden_model.ops.exit_math import ONE
 from golden_model.results import PromiseBroken, sha256_of
 from golden_model.tokenizer import ElbertTokenizer
+from hw.image import build_image
 from hw.params import Machine
+from sim.build import BuildOptions, build
+from sim.machine import NO_EXIT, Job, Outcome, accelerator_system, memory_size, simulate
 
 Progress = Callable[[str, int], None]
 """Called when a run of a sentence was simulated and compared: its text, its mismatches."""
@@ -119,8 +123,6 @@ def answer_in_hardware(
     Raises:
         PromiseBroken: the simulation broke off (bus error, watchdog, time limit).
     """
-    from sim.machine import NO_EXIT, Job, accelerator_system, memory_size, simulate
-
     folder = model_folder(folder, "golden")
     checkpoint = IntegerCheckpoint.load(folder)
     tokenizer = ElbertTokenizer.from_folder(folder)
@@ -135,23 +137,19 @@ def answer_in_hardware(
     runs.sort(key=lambda run: (run[1] != NO_EXIT, -len(sentences[run[0]][0])))
     shares = [runs[w::workers] for w in range(workers) if runs[w::workers]]
 
-    from hw.image import build_image
-    from sim.build import BuildOptions, build
-
     images = [build_image(checkpoint, machine, [sentences[i] for i, _ in share]) for share in shares]
     sources = accelerator_system(machine, max(map(memory_size, images)))
     build(sources, top="system", options=BuildOptions(fast=True, optimize=3))
     if on_build:
         on_build()
 
-    found: dict[tuple[int, bool], Any] = {}
-
+    found: dict[tuple[int, bool], Outcome] = {}  # (sentence, is the run without exit)
     waves: list[str] = []
 
     def work(number: int) -> list[str]:
         share = shares[number]
 
-        def finished(position: int, outcome: Any) -> None:
+        def finished(position: int, outcome: Outcome) -> None:
             i, used = share[position]
             found[i, used is NO_EXIT and policy.mode != ExitMode.none] = outcome
             if on_progress:
@@ -179,30 +177,39 @@ def answer_in_hardware(
         seen = f"; waves: {', '.join(waves)}" if waves else ""
         raise PromiseBroken("the simulation failed: " + "; ".join(errors) + seen)
 
-    answers = []
-    for i, text in enumerate(texts):
-        outcome = found[i, False]
-        full = found.get((i, True), outcome)
-        both = [outcome] if full is outcome else [outcome, full]
-        first = next((o.comparison.first for o in both if o.comparison.first), None)
-        registers = outcome.registers
-        answers.append(
-            Answer(
-                text=text,
-                tokens=len(sentences[i][0]),
-                label=registers["label"],
-                label_name=_named(names, registers["label"]),
-                probabilities=[p / ONE for p in registers["probabilities"]],
-                exit_iteration=registers["exit_iteration"],
-                iterations=config.num_hidden_layers,
-                cycles=outcome.cycles,
-                cycles_full=full.cycles,
-                checkpoints=sum(len(o.comparison.checkpoints) for o in both),
-                elements=sum(o.comparison.elements for o in both),
-                mismatches=sum(o.comparison.mismatches for o in both),
-                first_mismatch=first.as_json() if first else None,
-                counters=registers["counters"],
-                confidences=[c / ONE for c in registers["confidences"]],
-            )
-        )
+    answers = [
+        _hardware_answer(text, len(sentence[0]), config, names, found[i, False], found.get((i, True)))
+        for i, (text, sentence) in enumerate(zip(texts, sentences, strict=True))
+    ]
     return answers, sha256_of(folder / TENSOR_FILE)
+
+
+def _hardware_answer(
+    text: str,
+    tokens: int,
+    config: ElbertConfig,
+    names: Sequence[str] | None,
+    outcome: Outcome,
+    without_exit: Outcome | None,
+) -> Answer:
+    """What one sentence's run, and its run without exit (None: the run was one), amount to."""
+    both = [outcome, without_exit] if without_exit else [outcome]
+    first = next((o.comparison.first for o in both if o.comparison.first), None)
+    registers = outcome.registers
+    return Answer(
+        text=text,
+        tokens=tokens,
+        label=registers["label"],
+        label_name=_named(names, registers["label"]),
+        probabilities=[p / ONE for p in registers["probabilities"]],
+        exit_iteration=registers["exit_iteration"],
+        iterations=config.num_hidden_layers,
+        cycles=outcome.cycles,
+        cycles_full=both[-1].cycles,
+        checkpoints=sum(len(o.comparison.checkpoints) for o in both),
+        elements=sum(o.comparison.elements for o in both),
+        mismatches=sum(o.comparison.mismatches for o in both),
+        first_mismatch=first.as_json() if first else None,
+        counters=registers["counters"],
+        confidences=[c / ONE for c in registers["confidences"]],
+    )
