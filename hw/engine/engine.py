@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,43 +66,85 @@ class Engine(wiring.Component):
         if machine.trace:
             ports |= {name: Out(TracePort(machine.rows)) for name in TRACES}
         super().__init__(ports)
+        self._make_parts()
 
-    def elaborate(self, platform):  # type: ignore[no-untyped-def]
-        m = Module()
+    def _make_parts(self) -> None:
+        """The parts, and the signals that several of the methods below share."""
         machine, model = self.machine, self.machine.model
-        p, q, groups = machine.rows, machine.columns, machine.groups
-        group_bits = groups.bit_length() - 1
-        technology = machine.technology
-
-        m.submodules.fetcher = fetcher = Fetcher(machine)
-        m.submodules.sequencer = sequencer = Sequencer(machine)
-        m.submodules.array = array = Array(p, q, technology)
-        m.submodules.layernorm = norm = LayerNorm(
+        p = machine.rows
+        self.fetcher = Fetcher(machine)
+        self.sequencer = Sequencer(machine)
+        self.array = Array(p, machine.columns, machine.technology)
+        self.layernorm = LayerNorm(
             p,
             (model.hidden_size, model.embedding_size),
             machine.token_blocks,
             machine.normalize_lanes,
-            technology,
+            machine.technology,
         )
-        m.submodules.vector_path = vector = VectorPath(machine, norm_latency=norm.read_to_write_latency)
-        m.submodules.softmax = softmax = Softmax(p, model.max_position_embeddings)
-        m.submodules.activation_table = table = ActivationTable(p)
-        m.submodules.embedding = embedding = EmbeddingUnit(model, p, machine.axi_bits)
-        m.submodules.exit_unit = exit_unit = ExitUnit(model.num_labels)
-        memory = dict(groups=groups, lanes=p)
-        m.submodules.hidden = hidden = GroupedMemory(**memory, width=18, depth=machine.hidden_words)
-        m.submodules.activation = activation = GroupedMemory(
-            **memory, width=8, depth=machine.activation_words
-        )
-        m.submodules.key = key = GroupedMemory(**memory, width=8, depth=machine.key_words)
-        m.submodules.value = value = GroupedMemory(**memory, width=8, depth=machine.value_words)
-        m.submodules.weights = weights = WordMemory(unsigned(8 * q), 2 * machine.bank_words)
-        m.submodules.norm_parameters = norm_parameters = WordMemory(unsigned(CHANNEL_BITS), model.hidden_size)
-        settings = self.settings
+        self.vector_path = VectorPath(machine, norm_latency=self.layernorm.read_to_write_latency)
+        self.softmax = Softmax(p, model.max_position_embeddings)
+        self.activation_table = ActivationTable(p)
+        self.embedding = EmbeddingUnit(model, p, machine.axi_bits)
+        self.exit_unit = ExitUnit(model.num_labels)
 
-        # -- fetch -----------------------------------------------------------------------------------
-        program = fetcher.table.program
-        embedding_reads = Signal()
+        def memory(width: int, depth: int) -> GroupedMemory:
+            return GroupedMemory(groups=machine.groups, lanes=p, width=width, depth=depth)
+
+        self.hidden_memory = memory(18, machine.hidden_words)
+        self.activation_memory = memory(8, machine.activation_words)
+        self.key_memory = memory(8, machine.key_words)
+        self.value_memory = memory(8, machine.value_words)
+        self.weights_memory = WordMemory(unsigned(8 * machine.columns), 2 * machine.bank_words)
+        self.norm_parameters = WordMemory(unsigned(CHANNEL_BITS), model.hidden_size)
+
+        self._embedding_reads = Signal()  # the bus serves the embedding unit
+        self._embedding_phase = Signal()  # LayerNorm works for the embedding
+        self._embedding_valid = Signal()  # a feature leaves the embedding unit
+        self._step_1 = Signal.like(self.sequencer.step)  # the step whose operands leave the memories
+        self._reading_hidden = Signal()
+        self._draining = Signal()
+        self._norm_busy = Signal()
+        self._quiet = Signal()  # nothing is on its way to a memory
+        self._running = Signal()
+        self._exiting = Signal()
+
+    def elaborate(self, platform):  # type: ignore[no-untyped-def]
+        m = Module()
+        for name in (
+            "fetcher", "sequencer", "array", "vector_path", "softmax", "layernorm", "activation_table",
+            "embedding", "exit_unit", "hidden_memory", "activation_memory", "key_memory", "value_memory",
+            "weights_memory", "norm_parameters",
+        ):  # fmt: skip
+            m.submodules[name] = getattr(self, name)
+        self._fetch(m)
+        self._operands(m)
+        self._drain(m)
+        self._row_softmax(m)
+        self._normalisation(m)
+        self._hidden_memory(m)
+        self._other_memories(m)
+        self._settings(m)
+        self._control(m)
+        self._count(m)
+        if self.machine.trace:
+            self._trace(m)
+        return m
+
+    def _word_base(self, block: Signal, stride: int) -> Value:
+        """Address of a token block's first feature, ``stride`` features per block of Q tokens."""
+        return times_constant(block >> (self.machine.groups.bit_length() - 1), stride)
+
+    def _group_of(self, block: Signal) -> Value:
+        """A token block's group within its memory word."""
+        bits = self.machine.groups.bit_length() - 1
+        return block[:bits] if bits else Const(0, 1)
+
+    def _fetch(self, m: Module) -> None:
+        """Where fetched words go, and who has the bus."""
+        machine = self.machine
+        fetcher, vector, table = self.fetcher, self.vector_path, self.activation_table
+        embedding, weights, norm_parameters = self.embedding, self.weights_memory, self.norm_parameters
         m.d.comb += [
             weights.write_enable.eq(fetcher.bank_write_enable),
             weights.write_address.eq(
@@ -122,13 +164,13 @@ class Engine(wiring.Component):
             vector.attention_parameters.eq(fetcher.attention_parameters),
         ]
         # The bus serves the embedding unit or the fetcher, never both at once.
-        for unit, selected in ((embedding, embedding_reads), (fetcher, ~embedding_reads)):
+        for unit, selected in ((embedding, self._embedding_reads), (fetcher, ~self._embedding_reads)):
             m.d.comb += [
                 unit.command.ready.eq(self.command.ready & selected),
                 unit.data.valid.eq(self.data.valid & selected),
                 unit.data.payload.eq(self.data.payload),
             ]
-        with m.If(embedding_reads):
+        with m.If(self._embedding_reads):
             m.d.comb += [
                 self.command.payload.eq(embedding.command.payload),
                 self.command.valid.eq(embedding.command.valid),
@@ -141,11 +183,18 @@ class Engine(wiring.Component):
                 self.data.ready.eq(fetcher.data.ready),
             ]
 
-        # -- operands -----------------------------------------------------------------------------------
-        step, tile = sequencer.step, sequencer.tile
-        reading_hidden = Signal()
+    def _operands(self, m: Module) -> None:
+        """From a step's addresses to the array's operands, two cycles later."""
+        machine = self.machine
+        p = self.machine.rows
+        q = self.machine.columns
+        groups = self.machine.groups
+        sequencer, array, softmax = self.sequencer, self.array, self.softmax
+        hidden, activation, key = self.hidden_memory, self.activation_memory, self.key_memory
+        value, weights = self.value_memory, self.weights_memory
+        step = sequencer.step
         m.d.comb += [
-            reading_hidden.eq(
+            self._reading_hidden.eq(
                 step.valid & ((step.row == RowSource.HIDDEN) | (step.column == ColumnSource.HIDDEN))
             ),
             activation.read_enable.eq(1),
@@ -159,31 +208,30 @@ class Engine(wiring.Component):
             softmax.exp_key.eq(step.index),
             softmax.exp_parity.eq(step.parity),
         ]
-        step_1 = Signal.like(sequencer.step)
-        m.d.sync += step_1.eq(step)
+        m.d.sync += self._step_1.eq(step)
         rows = Signal(data.ArrayLayout(signed(ROW_BITS), p), reset_less=True)
         columns = Signal(data.ArrayLayout(signed(COLUMN_BITS), q), reset_less=True)
         for lane in range(p):
 
             def of_group(word, lane=lane):  # type: ignore[no-untyped-def]
                 return Cat(*(word[g][lane] for g in range(groups))).word_select(
-                    step_1.group, len(word[0][lane])
+                    self._step_1.group, len(word[0][lane])
                 )
 
-            with m.Switch(step_1.row):
+            with m.Switch(self._step_1.row):
                 with m.Case(RowSource.HIDDEN):
                     m.d.sync += rows[lane].eq(of_group(hidden.read_data)[8:16].as_signed())
                 with m.Case(RowSource.ACTIVATION):
                     m.d.sync += rows[lane].eq(of_group(activation.read_data).as_signed())
                 with m.Case(RowSource.WEIGHTS):
                     m.d.sync += rows[lane].eq(
-                        weights.read_data.word_select(step_1.group * p + lane, 8).as_signed()
+                        weights.read_data.word_select(self._step_1.group * p + lane, 8).as_signed()
                     )
                 with m.Case(RowSource.EXPONENTIALS):
                     m.d.sync += rows[lane].eq(softmax.exponentials[lane])
         for column in range(q):
             group, lane = divmod(column, p)
-            with m.Switch(step_1.column):
+            with m.Switch(self._step_1.column):
                 with m.Case(ColumnSource.WEIGHTS):
                     m.d.sync += columns[column].eq(weights.read_data.word_select(column, 8).as_signed())
                 with m.Case(ColumnSource.HIDDEN):
@@ -194,12 +242,16 @@ class Engine(wiring.Component):
                     m.d.sync += columns[column].eq(value.read_data[group][lane].as_signed())
         for name in ("valid", "first", "last"):
             register = Signal(name=f"array_{name}")
-            m.d.sync += register.eq(getattr(step_1, name))
+            m.d.sync += register.eq(getattr(self._step_1, name))
             m.d.comb += getattr(array, name).eq(register)
         m.d.comb += [array.row_operands.eq(rows), array.column_operands.eq(columns)]
 
-        # -- drain -----------------------------------------------------------------------------------------
-        closing, closed_tile = step.valid & step.last, tile
+    def _drain(self, m: Module) -> None:
+        """A closed tile's destination waits for its sums; the vector path's neighbours."""
+        sequencer, array, vector = self.sequencer, self.array, self.vector_path
+        softmax, table = self.softmax, self.activation_table
+        step = sequencer.step
+        closing, closed_tile = step.valid & step.last, sequencer.tile
         on_the_way = [closing]
         for i in range(OPERAND_STAGES + array.latency):
             valid_later = Signal(name=f"closing_{i}")
@@ -208,6 +260,7 @@ class Engine(wiring.Component):
             closing, closed_tile = valid_later, tile_later
             on_the_way.append(closing)
         m.d.comb += [
+            self._draining.eq(Cat(*on_the_way).any() | vector.busy),
             vector.tile_valid.eq(closing),
             vector.tile.eq(closed_tile),
             vector.column.eq(array.column),
@@ -218,7 +271,10 @@ class Engine(wiring.Component):
             vector.table_values.eq(table.values),
         ]
 
-        # -- softmax ---------------------------------------------------------------------------------------
+    def _row_softmax(self, m: Module) -> None:
+        """Score columns in; a row block's second pass starts when its last column is stored."""
+        fetcher, sequencer, vector = self.fetcher, self.sequencer, self.vector_path
+        softmax, settings = self.softmax, self.settings
         pending, pending_parity = Signal(), Signal()
         done_before = Signal(2)
         context_channel = Signal(data.StructLayout({"offset": 32, "multiplier": 16, "shift": 6}))
@@ -242,14 +298,17 @@ class Engine(wiring.Component):
         with m.Elif(softmax.start):
             m.d.sync += pending.eq(0)
 
-        # -- LayerNorm ---------------------------------------------------------------------------------------
-        embedding_phase = Signal()
+    def _normalisation(self, m: Module) -> None:
+        """LayerNorm: sums as columns pass, requests in the order of the token blocks."""
+        machine = self.machine
+        p = self.machine.rows
+        norm, vector, embedding = self.layernorm, self.vector_path, self.embedding
+        norm_parameters, settings = self.norm_parameters, self.settings
         last_block = Signal(bits_for_index(machine.token_blocks))
         m.d.sync += last_block.eq((settings.length - 1) >> (p.bit_length() - 1))
         blocks = range(machine.token_blocks + 1)
         requested, started = Signal(blocks), Signal(blocks)
         norm_request = Signal()
-        norm_busy = Signal()
         with m.If(norm_request):
             m.d.sync += requested.eq(requested + 1)
         with m.If(norm.start):
@@ -259,10 +318,10 @@ class Engine(wiring.Component):
         m.d.comb += [
             norm.start.eq((requested != started) & norm.ready),
             norm.start_block.eq(started),
-            norm.size_select.eq(embedding_phase),
-            norm.to_operand.eq(embedding_phase),
+            norm.size_select.eq(self._embedding_phase),
+            norm.to_operand.eq(self._embedding_phase),
             norm.pause.eq(vector.residual_read),
-            norm_busy.eq(norm_request | (requested != 0) | norm.busy),
+            self._norm_busy.eq(norm_request | (requested != 0) | norm.busy),
             norm_parameters.read_address.eq(norm.parameter_feature),
         ]
         norm_channel = Signal(data.StructLayout({"offset": signed(32), "multiplier": signed(16), "shift": 6}))
@@ -273,30 +332,15 @@ class Engine(wiring.Component):
             norm.shift.eq(norm_channel.shift),
         ]
 
-        def word_base(block, stride):  # type: ignore[no-untyped-def]
-            return times_constant(block >> group_bits, stride)
-
-        def group_of(block):  # type: ignore[no-untyped-def]
-            return block[:group_bits] if group_bits else 0
-
-        norm_write_address = Signal(bits_for_index(max(machine.hidden_words, machine.activation_words)))
-        norm_write_pair = Signal.like(hidden.write_data)
-        m.d.comb += norm_write_address.eq(word_base(norm.write_block, model.hidden_size) + norm.write_feature)
-        for lane in range(p):
-            output = norm.write_values[lane]
-            high = Signal(signed(8), name=f"norm_high_{lane}")
-            m.d.comb += [
-                high.eq((output + 128) >> 8),
-                norm_write_pair[lane].eq(Cat(output[:8], high)),
-            ]
-
         # The embedding's features arrive one lane at a time, the residual's a column at a time.
         feature = embedding.out.payload
-        embedding_valid = embedding.out.valid & embedding.out.ready
-        m.d.comb += embedding.out.ready.eq(1)
-        with m.If(embedding_phase):
+        m.d.comb += [
+            embedding.out.ready.eq(1),
+            self._embedding_valid.eq(embedding.out.valid & embedding.out.ready),
+        ]
+        with m.If(self._embedding_phase):
             m.d.comb += [
-                norm.stat_valid.eq(embedding_valid),
+                norm.stat_valid.eq(self._embedding_valid),
                 norm.stat_lanes.eq(feature.lane),
                 norm.stat_first.eq(feature.first),
                 norm.stat_block.eq(feature.block),
@@ -316,10 +360,31 @@ class Engine(wiring.Component):
             ]
         # A block is complete with its last lane, or with the sentence's last token.
         embedded_block = Signal()
-        m.d.sync += embedded_block.eq(embedding_valid & feature.last & feature.lane[p - 1])
-        m.d.comb += norm_request.eq(vector.norm_request | embedded_block | self._partial_block(m, embedding))
+        m.d.sync += embedded_block.eq(self._embedding_valid & feature.last & feature.lane[p - 1])
+        m.d.comb += norm_request.eq(vector.norm_request | embedded_block | self._partial_block(m))
 
-        # -- hidden memory -------------------------------------------------------------------------------
+    def _hidden_memory(self, m: Module) -> None:
+        """The residual stream's ports."""
+        machine = self.machine
+        model = self.machine.model
+        p = self.machine.rows
+        groups = self.machine.groups
+        norm, vector, embedding = self.layernorm, self.vector_path, self.embedding
+        hidden = self.hidden_memory
+        feature = embedding.out.payload
+        norm_write_address = Signal(bits_for_index(max(machine.hidden_words, machine.activation_words)))
+        norm_write_pair = Signal.like(hidden.write_data)
+        m.d.comb += norm_write_address.eq(
+            self._word_base(norm.write_block, model.hidden_size) + norm.write_feature
+        )
+        for lane in range(p):
+            output = norm.write_values[lane]
+            high = Signal(signed(8), name=f"norm_high_{lane}")
+            m.d.comb += [
+                high.eq((output + 128) >> 8),
+                norm_write_pair[lane].eq(Cat(output[:8], high)),
+            ]
+
         # One read port: array, residual and LayerNorm never meet (LayerNorm pauses for the residual, the
         # array waits for both). One write port: residual and LayerNorm share one read-to-write latency.
         read_group = Signal(range(max(2, groups)))
@@ -327,13 +392,13 @@ class Engine(wiring.Component):
             m.d.comb += hidden.read_address.eq(vector.residual_read_address)
         with m.Elif(norm.read_enable):
             m.d.comb += hidden.read_address.eq(
-                word_base(norm.read_block, model.hidden_size) + norm.read_feature
+                self._word_base(norm.read_block, model.hidden_size) + norm.read_feature
             )
         with m.Else():
-            m.d.comb += hidden.read_address.eq(step.address)
-        m.d.comb += hidden.read_enable.eq(vector.residual_read | norm.read_enable | reading_hidden)
+            m.d.comb += hidden.read_address.eq(self.sequencer.step.address)
+        m.d.comb += hidden.read_enable.eq(vector.residual_read | norm.read_enable | self._reading_hidden)
         m.d.sync += read_group.eq(
-            Mux(vector.residual_read, vector.residual_read_group, group_of(norm.read_block))
+            Mux(vector.residual_read, vector.residual_read_group, self._group_of(norm.read_block))
         )
         for lane in range(p):
             word = Cat(*(hidden.read_data[g][lane] for g in range(groups))).word_select(read_group, 18)
@@ -341,11 +406,11 @@ class Engine(wiring.Component):
                 vector.residual_read_data[lane].eq(word),
                 norm.read_values[lane].eq(word.as_signed()),
             ]
-        with m.If(embedding_phase & embedding_valid):
+        with m.If(self._embedding_phase & self._embedding_valid):
             m.d.comb += [
                 hidden.write_lanes.eq(feature.lane),
-                hidden.write_group.eq(group_of(feature.block)),
-                hidden.write_address.eq(word_base(feature.block, model.hidden_size) + feature.feature),
+                hidden.write_group.eq(self._group_of(feature.block)),
+                hidden.write_address.eq(self._word_base(feature.block, model.hidden_size) + feature.feature),
             ]
             m.d.comb += [hidden.write_data[lane].eq(feature.value) for lane in range(p)]
         with m.Elif(vector.hidden_write):
@@ -357,13 +422,18 @@ class Engine(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                hidden.write_lanes.eq(Mux(norm.write_enable & ~embedding_phase, (1 << p) - 1, 0)),
-                hidden.write_group.eq(group_of(norm.write_block)),
+                hidden.write_lanes.eq(Mux(norm.write_enable & ~self._embedding_phase, (1 << p) - 1, 0)),
+                hidden.write_group.eq(self._group_of(norm.write_block)),
                 hidden.write_address.eq(norm_write_address),
                 hidden.write_data.eq(norm_write_pair),
             ]
 
-        # -- other memories ------------------------------------------------------------------------------
+    def _other_memories(self, m: Module) -> None:
+        """Writes of keys, values and activations."""
+        machine = self.machine
+        p = self.machine.rows
+        norm, vector, activation = self.layernorm, self.vector_path, self.activation_memory
+        key, value = self.key_memory, self.value_memory
         all_lanes = (1 << p) - 1
         for memory_, enable in ((key, vector.key_write), (value, vector.value_write)):
             m.d.comb += [
@@ -372,12 +442,12 @@ class Engine(wiring.Component):
                 memory_.write_address.eq(vector.write_address),
                 memory_.write_data.eq(vector.write_bytes),
             ]
-        with m.If(embedding_phase):
+        with m.If(self._embedding_phase):
             m.d.comb += [
                 activation.write_lanes.eq(Mux(norm.write_enable, all_lanes, 0)),
-                activation.write_group.eq(group_of(norm.write_block)),
+                activation.write_group.eq(self._group_of(norm.write_block)),
                 activation.write_address.eq(
-                    word_base(norm.write_block, machine.activation_stride) + norm.write_feature
+                    self._word_base(norm.write_block, machine.activation_stride) + norm.write_feature
                 ),
             ]
             m.d.comb += [activation.write_data[lane].eq(norm.write_values[lane][:8]) for lane in range(p)]
@@ -389,12 +459,14 @@ class Engine(wiring.Component):
                 activation.write_data.eq(vector.write_bytes),
             ]
 
-        # -- control ---------------------------------------------------------------------------------------
-        quiet = Signal()
+    def _settings(self, m: Module) -> None:
+        """What the parts know of the sentence and of each other."""
+        fetcher, sequencer, embedding = self.fetcher, self.sequencer, self.embedding
+        settings = self.settings
         m.d.comb += [
-            quiet.eq(~(Cat(*on_the_way).any() | vector.busy | norm_busy)),
-            sequencer.quiet.eq(quiet),
-            sequencer.layernorm_busy.eq(norm_busy),
+            self._quiet.eq(~(self._draining | self._norm_busy)),
+            sequencer.quiet.eq(self._quiet),
+            sequencer.layernorm_busy.eq(self._norm_busy),
             sequencer.length.eq(settings.length),
             sequencer.tile_available.eq(fetcher.tile_available),
             sequencer.attention_loaded.eq(fetcher.attention_loaded),
@@ -405,29 +477,24 @@ class Engine(wiring.Component):
             embedding.word_base.eq(settings.embedding_base),
             embedding.position_base.eq(settings.position_base),
         ]
-        self._control(m, program, fetcher, sequencer, embedding, exit_unit, vector,
-                      quiet, norm_busy, embedding_phase, embedding_reads)  # fmt: skip
-        if machine.trace:
-            self._trace(m, step_1, softmax, norm, feature, embedding_valid, embedding_phase, vector)
-        return m
 
-    def _partial_block(self, m: Module, embedding: EmbeddingUnit) -> Signal:
+    def _partial_block(self, m: Module) -> Signal:
         """Pulse: the sentence ended within a token block."""
         lane = Signal(self.machine.rows)
         partial = Signal()
-        with m.If(embedding.out.valid & embedding.out.ready):
-            m.d.sync += lane.eq(embedding.out.payload.lane)
-        m.d.comb += partial.eq(embedding.done & ~embedding.token_error & ~lane[-1])
+        with m.If(self.embedding.out.valid & self.embedding.out.ready):
+            m.d.sync += lane.eq(self.embedding.out.payload.lane)
+        m.d.comb += partial.eq(self.embedding.done & ~self.embedding.token_error & ~lane[-1])
         return partial
 
-    def _control(self, m, program, fetcher, sequencer, embedding, exit_unit, vector,  # type: ignore[no-untyped-def]
-                 quiet, norm_busy, embedding_phase, embedding_reads) -> None:  # fmt: skip
-        settings = self.settings
+    def _control(self, m: Module) -> None:
+        """Embedding, projection, then iterations until the exit unit is satisfied."""
+        settings, program = self.settings, self.fetcher.table.program
+        vector, exit_unit, embedding = self.vector_path, self.exit_unit, self.embedding
+        fetcher, sequencer = self.fetcher, self.sequencer
         iteration = Signal.like(self.result.exit_iteration)
-        counters = Signal(Counters)
         result = Signal(Result)
-        running, exiting = Signal(), Signal()
-        m.d.comb += [self.counters.eq(counters), self.result.eq(result)]
+        m.d.comb += self.result.eq(result)
 
         def run(descriptors: tuple[int, int], weights_base) -> None:  # type: ignore[no-untyped-def]
             m.d.comb += [
@@ -441,7 +508,7 @@ class Engine(wiring.Component):
             ]
 
         ran = Signal()
-        m.d.comb += ran.eq(fetcher.idle & sequencer.idle & quiet)
+        m.d.comb += ran.eq(fetcher.idle & sequencer.idle & self._quiet)
         m.d.comb += [
             exit_unit.logits.eq(vector.logits),
             exit_unit.mode.eq(settings.mode),
@@ -460,7 +527,7 @@ class Engine(wiring.Component):
         with m.FSM(name="control"):
             with m.State("IDLE"), m.If(self.start):
                 m.d.comb += [fetcher.load_parameters.eq(1), exit_unit.clear.eq(1)]
-                m.d.sync += [running.eq(1), counters.eq(0), iteration.eq(0)]
+                m.d.sync += [self._running.eq(1), iteration.eq(0)]
                 m.next = "NORM"
             with m.State("NORM"):
                 run(program.norm, 0)
@@ -471,22 +538,22 @@ class Engine(wiring.Component):
                 with m.If(settle[0] & ran):
                     m.next = "EMBED"
             with m.State("EMBED"):
-                m.d.comb += [embedding.start.eq(1), embedding_phase.eq(1), embedding_reads.eq(1)]
+                m.d.comb += [embedding.start.eq(1), self._embedding_phase.eq(1), self._embedding_reads.eq(1)]
                 m.next = "EMBEDDING"
             with m.State("EMBEDDING"):
-                m.d.comb += [embedding_phase.eq(1), embedding_reads.eq(1)]
+                m.d.comb += [self._embedding_phase.eq(1), self._embedding_reads.eq(1)]
                 m.d.sync += settle.eq(0)
                 with m.If(embedding.done):
                     with m.If(embedding.token_error):
                         m.d.comb += [self.done.eq(1), self.error.eq(ErrorCode.TOKEN)]
-                        m.d.sync += running.eq(0)
+                        m.d.sync += self._running.eq(0)
                         m.next = "IDLE"
                     with m.Else():
                         m.next = "EMBEDDED"
             with m.State("EMBEDDED"):
-                m.d.comb += embedding_phase.eq(1)
+                m.d.comb += self._embedding_phase.eq(1)
                 m.d.sync += settle.eq(settle + (settle != 3))
-                with m.If((settle == 3) & ~norm_busy):
+                with m.If((settle == 3) & ~self._norm_busy):
                     m.next = "PROJECT"
             with m.State("PROJECT"):
                 run(program.projection, settings.embedding_layer_base)
@@ -505,10 +572,10 @@ class Engine(wiring.Component):
                 with m.If(settle[0] & ran):
                     m.next = "EXIT"
             with m.State("EXIT"):
-                m.d.comb += [exit_unit.start.eq(1), exiting.eq(1)]
+                m.d.comb += [exit_unit.start.eq(1), self._exiting.eq(1)]
                 m.next = "EXITING"
             with m.State("EXITING"):
-                m.d.comb += exiting.eq(1)
+                m.d.comb += self._exiting.eq(1)
                 with m.If(exit_unit.done):
                     m.d.comb += self.record_valid.eq(1)
                     m.d.sync += [
@@ -524,21 +591,29 @@ class Engine(wiring.Component):
                         m.next = "ITERATE"
             with m.State("FINISH"):
                 m.d.comb += [self.done.eq(1), self.error.eq(ErrorCode.NONE)]
-                m.d.sync += running.eq(0)
+                m.d.sync += self._running.eq(0)
                 m.next = "IDLE"
 
-        # Every cycle of a sentence is counted once: the array works, or it has a reason not to.
+    def _count(self, m: Module) -> None:
+        """Every cycle of a sentence is counted once: the array works, or it has a reason not to."""
+        counters = Signal(Counters)
+        m.d.comb += self.counters.eq(counters)
+        with m.If(self.start):
+            m.d.sync += counters.eq(0)
         state = Signal(ArrayState)
-        m.d.comb += state.eq(Mux(exiting, ArrayState.EXIT, sequencer.state))
-        with m.If(running), m.Switch(state):
+        m.d.comb += state.eq(Mux(self._exiting, ArrayState.EXIT, self.sequencer.state))
+        with m.If(self._running), m.Switch(state):
             for reason in ArrayState:
                 with m.Case(reason):
                     counter = counters[reason.name.lower()]
                     m.d.sync += counter.eq(counter + 1)
 
-    def _trace(self, m, step_1, softmax, norm, feature, embedding_valid, embedding_phase, vector) -> None:  # type: ignore[no-untyped-def]
+    def _trace(self, m: Module) -> None:
+        """Drives the trace ports."""
         p = self.machine.rows
-        wiring.connect(m, wiring.flipped(self.trace_vector), vector.trace)
+        norm, softmax, step_1 = self.layernorm, self.softmax, self._step_1
+        feature = self.embedding.out.payload
+        wiring.connect(m, wiring.flipped(self.trace_vector), self.vector_path.trace)
 
         def lanes(values) -> Cat:  # type: ignore[no-untyped-def]
             return Cat(*(_extended(v) for v in values))
@@ -551,7 +626,7 @@ class Engine(wiring.Component):
         trace = self.trace_norm
         m.d.comb += [
             trace.valid.eq(norm.write_enable),
-            trace.tag.eq(Mux(embedding_phase, TraceTag.NORM_OPERAND, TraceTag.NORM_HIDDEN)),
+            trace.tag.eq(Mux(self._embedding_phase, TraceTag.NORM_OPERAND, TraceTag.NORM_HIDDEN)),
             trace.index.eq((norm.write_block << POSITION_BITS) | norm.write_feature),
             trace.data.eq(lanes(norm.write_values[i] for i in range(p))),
         ]
@@ -565,7 +640,7 @@ class Engine(wiring.Component):
         ]
         trace = self.trace_embedding
         m.d.comb += [
-            trace.valid.eq(embedding_valid),
+            trace.valid.eq(self._embedding_valid),
             trace.tag.eq(TraceTag.EMBEDDING_SUM),
             trace.index.eq((feature.block << POSITION_BITS) | feature.feature),
             trace.data.eq(lanes(Mux(feature.lane[i], feature.value, 0) for i in range(p))),
