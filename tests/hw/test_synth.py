@@ -94,6 +94,11 @@ def test_an_illegal_part_is_refused_with_the_legal_ones(arguments, message):
         find_device(*arguments)
 
 
+def test_the_clock_pin_follows_the_package():
+    assert find_device("lfe5u-25f").clock_pin == "B11"
+    assert find_device("lfe5u-85f", "cabga756").clock_pin == "C17"
+
+
 def test_a_design_too_large_is_refused_naming_what_is_short_and_what_fits():
     needed = Resources(lut4=100, ff=100, dsp=33, block_ram=57)
     device = find_device("LFE5U-25F")
