@@ -24,8 +24,8 @@ LUTS_OF_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 _NEXTPNR_NAMES = {"lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "block_ram": "DP16KD"}
 
 ROUTERS = ("router1", "router2")
-"""nextpnr's. router1 reaches a higher clock (the nano machine on a 25F: 78 against 65 MHz from one placement, in
-144 against 111 s); router2 finishes where router1 does not (an 8x16 array)."""
+"""nextpnr's. router1 reaches a higher clock (the nano machine on a 25F: 78 against 65 MHz from one placement,
+in 144 against 111 s); router2 finishes where router1 does not (an 8x16 array)."""
 
 _SYNTHESIS = {
     "abc9": ["synth_ecp5 -top top -json top.json"],
