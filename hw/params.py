@@ -134,6 +134,14 @@ class Machine(BaseModel):
     def value_words(self) -> int:
         return (self.model.hidden_size // self.columns) * self.model.max_position_embeddings
 
+    # -- multipliers --------------------------------------------------------------------------
+
+    @property
+    def requantizer_high_in_logic(self) -> bool:
+        """Requantisers take one multiplier each instead of two. Multipliers are what an ECP5 has least of: a
+        4x4 machine on the 25F and an 8x16 one on the 85F fit only so."""
+        return self.technology == "ecp5"
+
     # -- bus ----------------------------------------------------------------------------------
 
     @property

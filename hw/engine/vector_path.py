@@ -70,9 +70,6 @@ class VectorPath(wiring.Component):
             raise ValueError(f"norm_latency {norm_latency} is below {self.RESIDUAL_STAGES}")
         self.machine = machine
         self.norm_latency = norm_latency
-        # Multipliers are what an ECP5 has least of: a 4x4 machine on the 25F and an 8x16 one on the 85F fit
-        # with one per requantiser.
-        self.high_in_logic = machine.technology == "ecp5"
         p, q = machine.rows, machine.columns
         group = bits_for_index(machine.groups)
         bytes_ = data.ArrayLayout(unsigned(8), p)
@@ -211,7 +208,7 @@ class VectorPath(wiring.Component):
         m.d.comb += score_channel.eq(self.attention_parameters[0][:CHANNEL_BITS])
         values = []
         for lane in range(p):
-            requantizer = Requantizer(machine.technology, high_in_logic=self.high_in_logic)
+            requantizer = Requantizer(machine.technology, high_in_logic=machine.requantizer_high_in_logic)
             m.submodules[f"requantizer_{lane}"] = requantizer
             channel = Signal(CHANNEL, name=f"channel_{lane}", reset_less=True)
             total = Signal(signed(ACCUMULATOR_BITS), name=f"total_{lane}", reset_less=True)

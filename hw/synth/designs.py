@@ -77,10 +77,10 @@ def make_block(name: str, config: ElbertConfig, rows: int, columns: int) -> wiri
 
 
 def multipliers(rows: int, columns: int, layernorm_lanes: int) -> int:
-    """MULT18X18D of a machine: the array; per row a requantiser (two above 16 products, see ``VectorPath``)
-    and a square for LayerNorm; two per LayerNorm lane; one of the exit unit."""
-    requantiser = 1 if rows * columns <= 16 else 2
-    return rows * columns + (requantiser + 1) * rows + 2 * layernorm_lanes + 1
+    """MULT18X18D of a machine: the array; per row one of the requantiser
+    (``Machine.requantizer_high_in_logic``) and a square for LayerNorm; two per LayerNorm lane; one of the
+    exit unit."""
+    return rows * columns + 2 * rows + 2 * layernorm_lanes + 1
 
 
 def choose_layernorm_lanes(rows: int, columns: int, available: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -208,6 +209,15 @@ def test_layernorm_lanes_follow_the_device():
     assert designs.choose_layernorm_lanes(4, 4, 28) == 1
     assert designs.choose_layernorm_lanes(4, 4, 72) == 4
     assert designs.choose_layernorm_lanes(8, 16, 28) == 1
+    assert designs.choose_layernorm_lanes(8, 16, 156) == 4
+
+
+@pytest.mark.parametrize(("rows", "columns", "lanes"), [(4, 4, 1), (8, 8, 4), (8, 16, 8)])
+def test_the_count_of_multipliers_is_the_designs(rows, columns, lanes):
+    text = to_verilog(designs.make_machine(PRESETS["nano"], rows, columns, lanes), "top")
+    instances = len(re.findall(r"^\s*MULT18X18D ", text, re.M))
+    # The exit unit's is inferred by Yosys from a product of registers.
+    assert instances + 1 == designs.multipliers(rows, columns, lanes)
 
 
 # -- tools ------------------------------------------------------------------------------------
