@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from golden_model.numerics import (
     SHIFT_BITS,
     TABLE_SIZE,
 )
+from golden_model.results import replacing, write_text
 
 FORMAT_VERSION = 1
 TENSOR_FILE = "integer.safetensors"
@@ -158,7 +157,8 @@ class IntegerCheckpoint:
                 if source.is_file() and source.resolve() != (folder / name).resolve():
                     shutil.copyfile(source, folder / name)
         data = self._bytes()
-        _write_whole(folder / TENSOR_FILE, data)
+        with replacing(folder / TENSOR_FILE) as temporary:
+            temporary.write_bytes(data)
         document = {
             "format": "elbert-integer",
             "version": FORMAT_VERSION,
@@ -166,7 +166,7 @@ class IntegerCheckpoint:
             "config": self.config.model_dump(),
             "metadata": self.metadata,
         }
-        _write_whole(folder / METADATA_FILE, (json.dumps(document, indent=1) + "\n").encode())
+        write_text(folder / METADATA_FILE, json.dumps(document, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path | str) -> IntegerCheckpoint:
@@ -220,18 +220,6 @@ def _read_document(path: Path) -> dict[str, Any]:
     if document["version"] != FORMAT_VERSION:
         raise CheckpointError(f"{path}: version is {document['version']!r}, expected {FORMAT_VERSION}")
     return document
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _check_specs(config: ElbertConfig, tensors: dict[str, Tensor]) -> None:

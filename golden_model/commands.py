@@ -12,20 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from golden_model import options
-from golden_model.config import PRESETS, ElbertConfig
-from golden_model.results import ROOT, print_table, write_json
-
-BUNDLED = ROOT / "models" / "elbert-small-sst2"
-"""The checkpoint that comes with the project: folders ``float`` and ``integer``."""
+from golden_model.config import PRESETS, ElbertConfig, find_preset
+from golden_model.results import BUNDLED, print_table, write_json
 
 
 def read_config(preset: str, file: Path | None) -> ElbertConfig:
     """The geometry of a preset, or of a Hugging Face ``config.json``; raises ValueError for neither."""
     if file is not None:
         return ElbertConfig.from_json(file)
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not one of {sorted(PRESETS)}")
-    return PRESETS[preset]
+    return find_preset(preset)
 
 
 @contextmanager

@@ -116,3 +116,14 @@ PRESETS: dict[str, ElbertConfig] = {
         max_position_embeddings=128,
     ),
 }
+
+
+def find_preset(name: str) -> ElbertConfig:
+    """The preset of that name.
+
+    Raises:
+        ValueError: naming the legal ones.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is not one of {', '.join(PRESETS)}")
+    return PRESETS[name]

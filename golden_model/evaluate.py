@@ -19,6 +19,8 @@ from golden_model.datasets import Columns, TextDataset, load_dataset
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer import GoldenModel, Sentence
 from golden_model.metrics import scores
+from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.ops.exit_math import ONE
 from golden_model.results import header, print_table, sha256_of
 from golden_model.tokenizer import ElbertTokenizer
 
@@ -124,11 +126,11 @@ class GoldenBackend:
         ordered = [results[i] for i in range(len(sentences))]
         logits = None
         if ordered and all(r.exit_iteration == self.config.num_hidden_layers for r in ordered):
-            logits = torch.stack([r.logits for r in ordered], dim=1).double() / 1024
+            logits = torch.stack([r.logits for r in ordered], dim=1).double() / (1 << LOGIT_FRACTION_BITS)
         return Answers(
             torch.tensor([r.label for r in ordered], dtype=torch.int64),
             torch.tensor([r.exit_iteration for r in ordered], dtype=torch.int64),
-            torch.tensor([int(r.probabilities[-1].max()) for r in ordered], dtype=torch.float64) / 65536,
+            torch.tensor([int(r.probabilities[-1].max()) for r in ordered], dtype=torch.float64) / ONE,
             logits,
         )
 

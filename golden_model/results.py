@@ -23,13 +23,17 @@ import platform
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the repository's root in a checkout."""
+
+BUNDLED = ROOT / "models" / "elbert-small-sst2"
+"""The model that comes with the project: a folder with ``float`` and ``integer`` checkpoints."""
 
 PACKAGES = (
     "elbert-fpga",
@@ -126,21 +130,31 @@ def sha256_of(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Writes ``text`` whole or not at all; folders are made as needed."""
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A temporary file to write: it replaces ``path`` at the block's end, or vanishes if that fails.
+
+    So a file is there whole or not at all. Folders are made as needed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are ordinary ones
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; results are ordinary ones
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes ``text`` whole or not at all; folders are made as needed."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, data: Any) -> None:

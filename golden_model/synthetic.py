@@ -72,10 +72,11 @@ def random_sentences(
     generator = torch.Generator().manual_seed(seed)
     longest = config.max_position_embeddings if longest is None else longest
     lengths = torch.randint(1, longest + 1, (count,), generator=generator).tolist()
-    return [_sentence(config, length, generator) for length in lengths]
+    return [random_sentence(config, length, generator) for length in lengths]
 
 
-def _sentence(config: ElbertConfig, length: int, generator: torch.Generator) -> Sentence:
+def random_sentence(config: ElbertConfig, length: int, generator: torch.Generator) -> Sentence:
+    """A random sentence of ``length`` tokens: type 0, then type 1 where the model has one."""
     ids = torch.randint(0, config.vocab_size, (length,), generator=generator).tolist()
     split = int(torch.randint(1, length + 1, (1,), generator=generator))
     return ids, [0 if i < split or config.type_vocab_size == 1 else 1 for i in range(length)]
@@ -85,7 +86,7 @@ def _sentences(config: ElbertConfig, generator: torch.Generator) -> list[Sentenc
     """Lengths around a common middle, so that the grid of the one calibration batch is well used."""
     longest = min(config.max_position_embeddings, CALIBRATION_TOKENS // CALIBRATION_SENTENCES)
     lengths = torch.randint((longest + 1) // 2, longest + 1, (CALIBRATION_SENTENCES,), generator=generator)
-    return [_sentence(config, length, generator) for length in lengths.tolist()]
+    return [random_sentence(config, length, generator) for length in lengths.tolist()]
 
 
 def _normal(shape: tuple[int, ...], spread: float, limit: int, generator: torch.Generator) -> Tensor:

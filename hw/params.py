@@ -8,16 +8,27 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from golden_model.config import ElbertConfig
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
+from hw.blocks._check import check_technology
 
 ARRAY_COLUMNS = (4, 8, 16, 32)
 """Legal array widths: a weight word of Q bytes is one AXI beat of 32 to 256 bits."""
-TECHNOLOGIES = ("generic", "ecp5", "xilinx")
-ADDRESS_BITS = 32
 
 
 def ceil_div(a: int, b: int) -> int:
     """The smallest integer not below a / b."""
     return -(-a // b)
+
+
+def parse_array(text: str) -> tuple[int, int]:
+    """Rows and columns of ``ROWSxCOLS``.
+
+    Raises:
+        ValueError: if ``text`` has another form.
+    """
+    rows, cross, columns = text.lower().partition("x")
+    if not (cross and rows.isdecimal() and columns.isdecimal()):
+        raise ValueError(f"array {text!r} is not of the form ROWSxCOLUMNS, such as 4x4")
+    return int(rows), int(columns)
 
 
 class Machine(BaseModel):
@@ -63,8 +74,7 @@ class Machine(BaseModel):
             raise ValueError(
                 f"embedding_size {m.embedding_size} is not a multiple of {max(q, 8)} bytes, the bus beat"
             )
-        if self.technology not in TECHNOLOGIES:
-            raise ValueError(f"technology {self.technology!r} is not one of {TECHNOLOGIES}")
+        check_technology(self.technology)
         lanes = self.layernorm_lanes
         if lanes is not None and (lanes < 1 or p % lanes):
             raise ValueError(f"layernorm_lanes {lanes} does not divide the array's {p} rows")
@@ -153,19 +163,3 @@ class Machine(BaseModel):
     def header_bytes(self) -> int:
         """Channel parameters of one weight tile."""
         return self.columns * CHANNEL_PARAMETER_BYTES
-
-    def memory_budget(self) -> dict[str, int]:
-        """On-chip memory in bits, by name."""
-        q, p, m = self.columns, self.rows, self.model
-        return {
-            "hidden": self.hidden_words * q * 18,
-            "activation": self.activation_words * q * 8,
-            "key": self.key_words * q * 8,
-            "value": self.value_words * q * 8,
-            "weights": 2 * self.bank_words * q * 8,
-            "partial_sums": self.token_blocks * q * p * 28,
-            "channel_parameters": 4 * q * 54,
-            "norm_parameters": m.hidden_size * 54,
-            "activation_table": p * 1024 * 8,
-            "scores": 2 * m.max_position_embeddings * p * (12 + 8),
-        }

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
+from golden_model.results import ROOT, write_text
 from hw.blocks.axi_lite import AxiLiteSlave
 from hw.interfaces import (
     COUNTER_BITS,
@@ -591,12 +591,8 @@ GENERATED = {"hw/include/elbert_registers.h": header, "docs/registers.md": markd
 def write_generated(root: Path) -> None:
     """Rewrites the generated files below ``root``, each whole."""
     for name, text in GENERATED.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text())
-        os.replace(temporary, path)
+        write_text(root / name, text())
 
 
 if __name__ == "__main__":
-    write_generated(Path(__file__).resolve().parent.parent)
+    write_generated(ROOT)

@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 
-from golden_model.checkpoint import TENSOR_FILE, IntegerCheckpoint
 from golden_model.config import ElbertConfig
-from golden_model.evaluate import Backend, FloatBackend, GoldenBackend, model_folder, open_backend
+from golden_model.evaluate import Backend, FloatBackend, GoldenBackend, open_backend
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer import Sentence
 from golden_model.ops.exit_math import ONE
-from golden_model.results import PromiseBroken, sha256_of
-from golden_model.tokenizer import ElbertTokenizer
+from golden_model.results import PromiseBroken
 from hw.image import build_image
 from hw.params import Machine
 from sim.build import BuildOptions, build
@@ -123,12 +121,10 @@ def answer_in_hardware(
     Raises:
         PromiseBroken: the simulation broke off (bus error, watchdog, time limit).
     """
-    folder = model_folder(folder, "golden")
-    checkpoint = IntegerCheckpoint.load(folder)
-    tokenizer = ElbertTokenizer.from_folder(folder)
-    config = checkpoint.config
+    opened = GoldenBackend(folder)
+    checkpoint, config = opened.model.checkpoint, opened.config
     machine = Machine(model=config, rows=machine_shape[0], columns=machine_shape[1], trace=True)
-    sentences: list[Sentence] = list(tokenizer.encode_many(texts, config.max_position_embeddings))
+    sentences: list[Sentence] = list(opened.tokenizer.encode_many(texts, config.max_position_embeddings))
     fixed = policy.to_fixed()
     runs = [(i, fixed) for i in range(len(texts))]
     if policy.mode != ExitMode.none:
@@ -181,7 +177,7 @@ def answer_in_hardware(
         _hardware_answer(text, len(sentence[0]), config, names, found[i, False], found.get((i, True)))
         for i, (text, sentence) in enumerate(zip(texts, sentences, strict=True))
     ]
-    return answers, sha256_of(folder / TENSOR_FILE)
+    return answers, opened.sha256
 
 
 def _hardware_answer(

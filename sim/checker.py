@@ -10,7 +10,7 @@ import numpy as np
 
 from golden_model.integer import SentenceResult
 from hw.engine.trace import BLOCK_BITS, HEAD_SHIFT, LANE_BITS, POSITION_BITS, TraceTag
-from hw.params import Machine
+from hw.params import Machine, ceil_div
 from sim.agents.trace import Trace
 
 
@@ -213,7 +213,7 @@ class Checker:
     def _iteration(self, iteration: int, records: Records, length: int, check: Callable[..., None]) -> None:
         m = self.machine
         by_feature, by_head = self._by_feature(length), self._by_head(length)
-        blocks = -(-length // m.rows)
+        blocks = ceil_div(length, m.rows)
         per_tensor = blocks * m.model.hidden_size
 
         def tagged(tag: TraceTag) -> Records:

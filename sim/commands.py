@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golden_model import options
+from golden_model.results import BUNDLED
+from hw.params import parse_array
 
 if TYPE_CHECKING:
     from sim.answers import Answer
 
-ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = ROOT / "models" / "elbert-small-sst2"
 DEMO = Path(__file__).with_name("demo_sentences.txt")
 SHOWN_TEXT = 35
 """Characters of a sentence that its row shows."""
@@ -23,18 +23,6 @@ BACKENDS = ("float", "golden", "rtl")
 
 RunDirOption = Annotated[Path, typer.Option(help="Logs, traces, and waves of a failure go here.")]
 ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
-
-
-def parse_array(text: str) -> tuple[int, int]:
-    """``"8x16"`` to (8, 16).
-
-    Raises:
-        ValueError: the text is not of that form.
-    """
-    rows, _, columns = text.partition("x")
-    if not (rows.isdigit() and columns.isdigit()):
-        raise ValueError(f"array {text!r} is not ROWSxCOLUMNS, such as 8x16")
-    return int(rows), int(columns)
 
 
 def read_sentences(sentences: list[str] | None, file: Path | None, examples: bool = False) -> list[str]:

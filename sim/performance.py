@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from golden_model.checkpoint import IntegerCheckpoint, random_checkpoint
-from golden_model.config import PRESETS
+from golden_model.config import find_preset
+from golden_model.synthetic import random_sentence
 from hw.params import Machine, ceil_div
 from sim.machine import Job, Report, simulate
 
@@ -22,8 +24,8 @@ def random_jobs(machine: Machine, lengths: list[int], seed: int) -> list[Job]:
     for length in lengths:
         if not 1 <= length <= bound:
             raise ValueError(f"length {length} is outside 1..{bound}, the longest sentence")
-    rng = random.Random(seed)
-    return [Job(([rng.randrange(machine.model.vocab_size) for _ in range(n)], [0] * n)) for n in lengths]
+    generator = torch.Generator().manual_seed(seed)
+    return [Job(random_sentence(machine.model, n, generator)) for n in lengths]
 
 
 def run_preset(
@@ -45,9 +47,7 @@ def run_preset(
     Raises:
         ValueError: unknown preset, illegal array or length.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
-    machine = Machine(model=PRESETS[preset], rows=rows, columns=columns, trace=True)
+    machine = Machine(model=find_preset(preset), rows=rows, columns=columns, trace=True)
     checkpoint = IntegerCheckpoint.load(model) if model else random_checkpoint(machine.model, seed)
     machine = machine.model_copy(update={"model": checkpoint.config})
     report = simulate(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 
 from golden_model.albert import ElbertForSequenceClassification
 from golden_model.metrics import iteration_scores
-from golden_model.results import PromiseBroken, header, write_json
+from golden_model.results import PromiseBroken, header, replacing, write_json
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate, epoch_batches
 from golden_model.train.evaluate import all_logits
@@ -63,13 +62,8 @@ class TrainingOptions(BaseModel):
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Writes a safetensors file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
-        temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_checkpoint(

@@ -17,6 +17,7 @@ from hw.interfaces import (
     read_command_stream,
     read_data_stream,
 )
+from hw.params import ceil_div
 
 TOKEN_BYTES = 4
 """One token in memory, little-endian: id in bits 0..23, type in bits 24..31."""
@@ -93,7 +94,7 @@ class EmbeddingUnit(wiring.Component):
         self.config = config
         self.rows = rows
         self.data_width = data_width
-        self.blocks = -(-config.max_position_embeddings // rows)
+        self.blocks = ceil_div(config.max_position_embeddings, rows)
         super().__init__(
             {
                 "start": In(1),

@@ -6,35 +6,15 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from golden_model.config import PRESETS, ElbertConfig
+from golden_model.config import ElbertConfig, find_preset
+from hw.params import ceil_div, parse_array
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
 
+__all__ = ["BLOCKS", "choose_layernorm_lanes", "find_preset", "make_block", "make_machine", "parse_array"]
+
 TECHNOLOGY = "ecp5"
-
-
-def parse_array(text: str) -> tuple[int, int]:
-    """Rows and columns of ``ROWSxCOLS``.
-
-    Raises:
-        ValueError: if ``text`` has another form.
-    """
-    rows, cross, columns = text.lower().partition("x")
-    if not (cross and rows.isdecimal() and columns.isdecimal()):
-        raise ValueError(f"array {text!r} is not of the form ROWSxCOLUMNS, such as 4x4")
-    return int(rows), int(columns)
-
-
-def find_preset(name: str) -> ElbertConfig:
-    """The preset of that name.
-
-    Raises:
-        ValueError: naming the legal ones.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is not one of {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def _layernorm_sizes(config: ElbertConfig) -> tuple[int, ...]:
@@ -56,7 +36,7 @@ BLOCKS: dict[str, Callable[[ElbertConfig, int, int], wiring.Component]] = {
         "LayerNorm",
         p,
         _layernorm_sizes(c),
-        -(-c.max_position_embeddings // p),
+        ceil_div(c.max_position_embeddings, p),
         technology=TECHNOLOGY,
     ),
     "array": lambda c, p, q: _make("hw.engine.array", "Array", p, q, TECHNOLOGY),

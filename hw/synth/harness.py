@@ -6,6 +6,8 @@ from amaranth import Cat, ClockDomain, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.params import ceil_div
+
 FANIN = 4
 """Bits that one level of the output tree joins: what a LUT4 takes."""
 
@@ -64,7 +66,7 @@ class Harness(wiring.Component):
         level = Signal(len(self._outputs), reset_less=True, name="captured")
         m.d.sync += level.eq(self._outputs)
         while len(level) > 1:
-            folded = Signal(-(-len(level) // FANIN), reset_less=True, name="folded")
+            folded = Signal(ceil_div(len(level), FANIN), reset_less=True, name="folded")
             m.d.sync += folded.eq(Cat(level[i : i + FANIN].xor() for i in range(0, len(level), FANIN)))
             level = folded
         m.d.comb += self.scan_out.eq(level)

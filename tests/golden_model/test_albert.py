@@ -18,11 +18,11 @@ from transformers import (
 
 from golden_model.albert import ElbertForSequenceClassification, elbert_config, hugging_face_config
 from golden_model.config import PRESETS, ElbertConfig
-from golden_model.results import ROOT
+from golden_model.results import BUNDLED
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.initialise import MINILM_PACKAGE, from_bert_layer, minilm_folder
 
-BUNDLED = ROOT / "models" / "elbert-small-sst2" / "float"
+FLOAT = BUNDLED / "float"
 
 
 def nano(**changes: object) -> ElbertConfig:
@@ -263,11 +263,11 @@ def test_start_from_the_real_minilm():
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(not BUNDLED.is_dir(), reason="no bundled checkpoint")
+@pytest.mark.skipif(not FLOAT.is_dir(), reason="no bundled checkpoint")
 def test_bundled_checkpoint_knows_good_from_bad():
     from golden_model.albert import load_float
 
-    model, tokenizer, config = load_float(BUNDLED)
+    model, tokenizer, config = load_float(FLOAT)
     preset = PRESETS["small"]
     assert config == preset.model_copy(update={"vocab_size": config.vocab_size})
     assert tokenizer.size == config.vocab_size <= preset.vocab_size

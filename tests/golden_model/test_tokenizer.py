@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from golden_model.results import ROOT
+from golden_model.results import BUNDLED
 from golden_model.sentencepiece import read_sentencepiece
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
 
-BUNDLED = ROOT / "models" / "elbert-small-sst2" / "float"
+FLOAT = BUNDLED / "float"
 
 
 def ids_of(full: Tokenizer, *pieces: str) -> list[int]:
@@ -64,10 +64,10 @@ def test_pruned_vocabulary_maps_kept_pieces_one_to_one_and_the_rest_to_unknown(m
     assert pruned.size == 8
 
 
-@pytest.mark.skipif(not BUNDLED.is_dir(), reason="no bundled checkpoint")
+@pytest.mark.skipif(not FLOAT.is_dir(), reason="no bundled checkpoint")
 def test_bundled_tokenizer_is_exact_for_every_kept_piece():
-    pruned = ElbertTokenizer.from_folder(BUNDLED)
-    full = Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))
+    pruned = ElbertTokenizer.from_folder(FLOAT)
+    full = Tokenizer.from_file(str(FLOAT / "tokenizer.json"))
     full.no_truncation()
     full.no_padding()
     assert pruned.kept is not None

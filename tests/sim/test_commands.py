@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from golden_model.results import ROOT
-from sim.commands import BUNDLED, parse_array, read_sentences
+from golden_model.results import BUNDLED
+from hw.params import parse_array
+from sim.commands import read_sentences
 
 
 def elbert(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -25,7 +26,7 @@ def elbert(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_array_text():
     assert parse_array("8x16") == (8, 16)
-    with pytest.raises(ValueError, match="'8by16' is not ROWSxCOLUMNS"):
+    with pytest.raises(ValueError, match="array '8by16' is not of the form ROWSxCOLUMNS"):
         parse_array("8by16")
 
 
@@ -119,4 +120,4 @@ def test_bundled_model_is_there_and_small_enough():
     files = [f for f in BUNDLED.rglob("*") if f.is_file()]
     assert {"float", "integer"} <= {f.parent.name for f in files}
     assert sum(f.stat().st_size for f in files) <= 30_000_000
-    assert (ROOT / "models" / "elbert-small-sst2" / "README.md").is_file()
+    assert (BUNDLED / "README.md").is_file()

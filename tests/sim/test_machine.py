@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 
 import pytest
+import torch
 
 from golden_model.checkpoint import IntegerCheckpoint, random_checkpoint
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.exits import ExitMode, FixedExitPolicy
-from golden_model.integer import GoldenModel
+from golden_model.integer import GoldenModel, Sentence
+from golden_model.synthetic import random_sentence
 from hw.image import build_image
 from hw.params import Machine
 from sim.driver import policy_settings
@@ -21,10 +22,8 @@ NANO = PRESETS["nano"]
 WATCHDOG = 400_000
 
 
-def sentence(config: ElbertConfig, length: int, seed: int) -> tuple[list[int], list[int]]:
-    rng = random.Random(seed)
-    ids = [rng.randrange(config.vocab_size) for _ in range(length)]
-    return ids, [rng.randrange(config.type_vocab_size) for _ in range(length)]
+def sentence(config: ElbertConfig, length: int, seed: int) -> Sentence:
+    return random_sentence(config, length, torch.Generator().manual_seed(seed))
 
 
 def nano(rows: int, columns: int, **changes: object) -> Machine:
@@ -212,7 +211,7 @@ def test_a_mismatch_is_repeated_with_waves(planted, tmp_path):
     report = simulate(
         machine,
         checkpoint,
-        jobs[:1],
+        jobs,
         image=image,
         overrides={"WINDOW": 3},
         run_dir=tmp_path,
