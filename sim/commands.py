@@ -190,12 +190,25 @@ class _Progress:
         self._bar.console.print(f"  {verdict}: {text}", highlight=False, no_wrap=True, overflow="ellipsis")
 
 
+def parse_lengths(text: str) -> list[int]:
+    """``"5,16"`` to [5, 16].
+
+    Raises:
+        ValueError: a part is not a number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal():
+            raise ValueError(f"length {part!r} in {text!r} is not a number of tokens")
+    return [int(part) for part in parts]
+
+
 def simulate(
     preset: Annotated[str, typer.Option(help="nano, small, base or large.")] = "nano",
     array: ArrayOption = "4x4",
     lengths: Annotated[str, typer.Option(help="Tokens of the sentences, separated by commas.")] = "5,16,1",
     model: Annotated[
-        Path | None, typer.Option(help="Integer checkpoint; by default random integers of the preset.")
+        Path | None, typer.Option(help="Model folder, instead of random integers of the preset.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of checkpoint, tokens and undefined values.")] = 1,
     latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
@@ -212,7 +225,7 @@ def simulate(
     from sim.performance import performance_rows, run_preset
 
     rows, columns = parse_array(array)
-    counts = [int(n) for n in lengths.split(",")]
+    counts = parse_lengths(lengths)
     report, machine, sha256 = run_preset(
         preset, rows, columns, counts, model=model, seed=seed, latency=latency,
         stall_mode=stall_mode, fast=fast, watchdog=watchdog, run_dir=run_dir,

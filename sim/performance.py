@@ -9,6 +9,7 @@ import torch
 
 from golden_model.checkpoint import IntegerCheckpoint, random_checkpoint
 from golden_model.config import find_preset
+from golden_model.evaluate import model_folder
 from golden_model.synthetic import random_sentence
 from hw.params import Machine, ceil_div
 from sim.machine import Job, Report, simulate
@@ -47,13 +48,15 @@ def run_preset(
     Raises:
         ValueError: unknown preset, illegal array or length.
     """
-    machine = Machine(model=find_preset(preset), rows=rows, columns=columns, trace=True)
-    checkpoint = IntegerCheckpoint.load(model) if model else random_checkpoint(machine.model, seed)
-    machine = machine.model_copy(update={"model": checkpoint.config})
+    stored = IntegerCheckpoint.load(model_folder(model, "golden")) if model else None
+    config = stored.config if stored else find_preset(preset)
+    machine = Machine(model=config, rows=rows, columns=columns, trace=True)
+    jobs = random_jobs(machine, lengths, seed)
+    checkpoint = stored or random_checkpoint(config, seed)
     report = simulate(
         machine,
         checkpoint,
-        random_jobs(machine, lengths, seed),
+        jobs,
         seed=seed,
         latency=latency,
         stall_mode=stall_mode,
@@ -62,7 +65,7 @@ def run_preset(
         run_dir=run_dir,
         timeout_s=3600,
     )
-    return report, machine, checkpoint.sha256 if model else None
+    return report, machine, stored.sha256 if stored else None
 
 
 def utilisation_bound(machine: Machine, length: int) -> float:

@@ -97,6 +97,8 @@ def test_a_watchdog_is_exit_code_1_with_its_name(tmp_path):
         (["run", "--model", "nowhere", "x"], "nowhere holds no golden checkpoint"),
         (["simulate", "--preset", "tiny"], "preset 'tiny' is not one of"),
         (["simulate", "--lengths", "17"], "length 17 is outside 1..16"),
+        (["simulate", "--lengths", "5,x"], "length 'x' in '5,x' is not a number of tokens"),
+        (["simulate", "--model", str(BUNDLED), "--array", "8x64"], "array columns 64 is not one of"),
         (["simulate", "--array", "4x5"], "array columns 5 is not one of"),
     ],
 )
