@@ -14,6 +14,7 @@ import typer
 from golden_model import options
 from golden_model.config import PRESETS, ElbertConfig, find_preset
 from golden_model.results import BUNDLED, print_table, write_json
+from golden_model.tasks import TASKS
 
 
 def read_config(preset: str, file: Path | None) -> ElbertConfig:
@@ -80,8 +81,9 @@ def train(
     import torch
 
     from golden_model.datasets import Columns
+    from golden_model.train.files import STATE_FILE
+    from golden_model.train.joint import JointOptions
     from golden_model.train.setup import prepare
-    from golden_model.train.trainer import STATE_FILE, TrainingOptions
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -104,7 +106,7 @@ def train(
     trainer = prepare(
         data,
         geometry,
-        TrainingOptions(**settings),
+        JointOptions(**settings),
         output,
         init=init,
         tokenizer_folder=tokenizer,
@@ -123,10 +125,95 @@ def train(
         typer.echo(f"best step {best['step']}: dev accuracy {best['dev_accuracy'][-1]:.4f}")
 
 
+def pretrain(
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table with a column 'text' of documents, split into sentences; may be repeated."),
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each table.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task whose training texts are read, without labels; may be repeated."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
+    config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Folder of a BERT; by default MiniLM.")] = None,
+    stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher.")] = 1,
+    start_layer: Annotated[int, typer.Option(help="Teacher's layer the shared layer starts as.")] = -1,
+    epochs: Annotated[float, typer.Option()] = 1.0,
+    max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
+    batch_size: Annotated[int, typer.Option()] = 64,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    autocast: Annotated[str, typer.Option(help="none or bfloat16.")] = "none",
+    max_length: Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
+    save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
+    stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+) -> None:
+    """Teaches the shared layer a BERT's hidden states from plain text; a start for ``train --init``."""
+    import torch
+
+    from golden_model.tasks import load_task
+    from golden_model.tasks import load_task
+    from golden_model.train.files import STATE_FILE
+    from golden_model.train.initialise import minilm_folder
+    from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
+    from golden_model.train.texts import read_sentences
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if not text and not task:
+        raise ValueError("nothing to learn from: name --text or --task")
+    geometry = read_config(preset, config)
+    settings: dict[str, Any] = {
+        "stretch": stretch,
+        "start_layer": start_layer,
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "autocast": autocast,
+        "max_length": geometry.max_position_embeddings if max_length is None else max_length,
+        "seed": seed,
+        "evaluate_every": evaluate_every,
+        "save_every": save_every,
+    }
+    if not resume and (output / STATE_FILE).exists():
+        raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
+    texts: list[tuple[str, str | None]] = []
+    for name in task or []:
+        data = load_task(name, "train")
+        texts += zip(data.texts, data.pairs or [None] * len(data), strict=True)
+    for path in text or []:
+        texts += ((sentence, None) for sentence in read_sentences(path, rows))
+    trainer = prepare_pretraining(
+        texts, geometry, PretrainingOptions(**settings), output, teacher or minilm_folder()
+    )
+    if resume and not trainer.resume():
+        raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
+    with _termination_interrupts():
+        record = trainer.run(stop_after=stop_after, quiet=quiet)
+    if json_file is not None:
+        write_json(json_file, record)
+    if not quiet and record["best"] is not None:
+        best = record["best"]
+        error = sum(best["held_out_error"]) / len(best["held_out_error"])
+        typer.echo(f"best step {best['step']}: {100 * error:.1f} % of the teacher's variance missed")
+
+
 def evaluate(
     file: Annotated[
-        Path, typer.Argument(help="Table with a text and a label column, or a folder (its dev).")
-    ],
+        Path | None, typer.Argument(help="Table with a text and a label column, or a folder (its dev).")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"Instead of a table, the dev split of a task: {', '.join(TASKS)}.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
     model: Annotated[Path | None, typer.Option(help="Model folder; by default the bundled one.")] = None,
     policy: options.PolicyOption = "none",
@@ -145,7 +232,7 @@ def evaluate(
     json_file: options.JsonOption = None,
     quiet: Annotated[bool, typer.Option("--quiet")] = False,
 ) -> None:
-    """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table."""
+    """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table or a task."""
     from golden_model.datasets import Columns
     from golden_model.evaluate import evaluate_file, print_evaluation
 
@@ -155,6 +242,7 @@ def evaluate(
         model or BUNDLED,
         file,
         chosen,
+        task=task,
         columns=Columns(text_column, pair_column, label_column, header, encoding),
         limit=limit,
         device=device,
@@ -185,5 +273,6 @@ def export_float(
 def register(app: typer.Typer) -> None:
     """Adds the float model's commands to ``app``."""
     app.command("train")(train)
+    app.command("pretrain")(pretrain)
     app.command("eval")(evaluate)
     app.command("export")(export_float)

@@ -14,7 +14,10 @@ from golden_model.tokenizer import ElbertTokenizer
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokenised sentences: compact ids and token types per sentence, classes int64 [samples]."""
+    """Tokenised sentences: compact ids and token types per sentence, classes int64 [samples].
+
+    A negative class: the sentence has no label.
+    """
 
     ids: list[list[int]]
     types: list[list[int]]
@@ -33,6 +36,11 @@ class Batch:
     types: torch.Tensor
     labels: torch.Tensor
     index: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device; ``index`` stays on the CPU, where the data are."""
+        moved = [v.to(device, non_blocking=True) for v in (self.ids, self.mask, self.types, self.labels)]
+        return Batch(moved[0], moved[1], moved[2], moved[3], self.index)
 
 
 def encode(data: TextDataset, tokenizer: ElbertTokenizer, max_length: int) -> Encoded:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from golden_model.albert import ElbertForSequenceClassification, load_float
 from golden_model.datasets import Columns, load_dataset
 from golden_model.metrics import iteration_scores
+from golden_model.results import replacing, write_json
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import encode
 from golden_model.train.evaluate import all_logits
-from golden_model.train.loss import JointLoss
-from golden_model.train.trainer import EXIT_WEIGHTS_FILE, RECORD_FILE, write_checkpoint
+from golden_model.train.files import EXIT_WEIGHTS_FILE, RECORD_FILE, WEIGHTS_FILE, write_checkpoint
 
 WORDS = "albert.embeddings.word_embeddings.weight"
 
@@ -69,26 +69,22 @@ def export(
         FileNotFoundError: when a file of the source is not there.
     """
     source, destination = Path(source), Path(destination)
-    model, tokenizer, config = load_float(source)
+    model, tokenizer, _ = load_float(source)
     record = json.loads((source / RECORD_FILE).read_text(encoding="utf-8"))
     if vocabulary is not None:
         model, tokenizer = trim_vocabulary(model, tokenizer, vocabulary)
     for name, value in model.model.state_dict().items():
         if not torch.isfinite(value.half()).all():
             raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
-    loss = None
-    if (source / EXIT_WEIGHTS_FILE).is_file():
-        loss = JointLoss(config.num_hidden_layers, record["options"]["weighting"])
-        loss.load_state_dict(load_file(source / EXIT_WEIGHTS_FILE))
     dev = load_dataset(data, "dev", columns, record["inputs"]["label_names"])
-    write_checkpoint(destination, model, tokenizer, loss, record, torch.float16)
-    stored, tokenizer, config = load_float(destination)
+    write_checkpoint(destination, model.model, tokenizer, record, torch.float16)
+    stored, tokenizer, _ = load_float(destination)
     encoded = encode(dev, tokenizer, record["options"]["max_length"])
     found = iteration_scores(all_logits(stored, encoded, tokenizer.pad_id), encoded.labels)
     record["stored"] = {
         "dtype": "float16",
         "vocabulary": tokenizer.size,
-        "bytes": (destination / "model.safetensors").stat().st_size,
+        "bytes": (destination / WEIGHTS_FILE).stat().st_size,
         "dev_rows": len(dev),
         "dev_sha256": dev.sha256,
         "dev_accuracy": [round(s.accuracy, 6) for s in found],
@@ -97,5 +93,8 @@ def export(
         "dev_unknown_tokens": sum(ids.count(tokenizer.unk_id) for ids in encoded.ids),
         "dev_tokens": sum(len(ids) for ids in encoded.ids),
     }
-    write_checkpoint(destination, model, tokenizer, loss, record, torch.float16)
+    write_json(destination / RECORD_FILE, record)
+    if (source / EXIT_WEIGHTS_FILE).is_file():
+        with replacing(destination / EXIT_WEIGHTS_FILE) as temporary:
+            shutil.copyfile(source / EXIT_WEIGHTS_FILE, temporary)
     return record

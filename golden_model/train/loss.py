@@ -22,8 +22,8 @@ class JointLoss(nn.Module):
     ``equal``: every weight 1. The weights sum to L in both cases. t belongs to training, not to the model.
     """
 
-    def __init__(self, iterations: int, weighting: str = "dynamic") -> None:
-        """Raises ValueError for fewer than 1 iteration or an unknown weighting."""
+    def __init__(self, iterations: int, weighting: str = "dynamic", start: float = EXIT_WEIGHT_START) -> None:
+        """``start``: of every t. Raises ValueError for fewer than 1 iteration or an unknown weighting."""
         super().__init__()
         if iterations < 1:
             raise ValueError(f"iterations {iterations} is below 1")
@@ -32,13 +32,13 @@ class JointLoss(nn.Module):
         self.iterations = iterations
         self.weighting = weighting
         self.t = nn.Parameter(
-            torch.full((iterations - 1,), EXIT_WEIGHT_START), requires_grad=weighting == "dynamic"
+            torch.full((iterations - 1,), float(start)), requires_grad=weighting == "dynamic"
         )
 
     def weights(self) -> torch.Tensor:
         """Weight of every iteration, float [iterations]; they sum to ``iterations``."""
         if self.weighting == "equal":
-            return torch.ones(self.iterations)
+            return torch.ones(self.iterations, device=self.t.device)
         early = torch.sigmoid(self.t)
         return torch.cat([early, (self.iterations - early.sum()).reshape(1)])
 
@@ -52,9 +52,40 @@ class JointLoss(nn.Module):
         Raises:
             ValueError: when ``logits`` holds another number of iterations.
         """
+        each = self._cross_entropy(logits, labels).mean(dim=1)
+        return (self.weights() * each).sum(), each.detach()
+
+    def soft(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        teacher: torch.Tensor,
+        share: float,
+        temperature: float,
+    ) -> torch.Tensor:
+        """The same weighted sum with a teacher's answers in each exit's loss (Hinton et al. 2015).
+
+        Per sample and exit ``(1 - share)·CE(label) + share·T²·KL(teacher/T || exit/T)``; a sample without
+        label (negative) has the second term alone, with weight 1.
+
+        Args:
+            logits: [iterations, batch, classes].
+            labels: int64 [batch], negative where there is none.
+            teacher: The teacher's logits [batch, classes].
+            share: Of the teacher, 0..1.
+            temperature: T, above 0.
+        """
+        target = torch.log_softmax(teacher.float() / temperature, -1).expand(logits.shape)
+        ours = torch.log_softmax(logits.float() / temperature, -1)
+        soft = temperature**2 * functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1)
+        labelled = labels >= 0
+        hard = self._cross_entropy(logits, labels.clamp(min=0))
+        each = torch.where(labelled, (1 - share) * hard + share * soft, soft).mean(dim=1)
+        return (self.weights() * each).sum()
+
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if logits.shape[0] != self.iterations:
             raise ValueError(f"logits hold {logits.shape[0]} iterations, the loss {self.iterations}")
         repeated = labels.unsqueeze(0).expand(logits.shape[:2])
         losses = functional.cross_entropy(logits.float().flatten(0, 1), repeated.flatten(), reduction="none")
-        each = losses.view(logits.shape[:2]).mean(dim=1)
-        return (self.weights().to(each.device) * each).sum(), each.detach()
+        return losses.view(logits.shape[:2])

@@ -14,13 +14,14 @@ from golden_model.results import sha256_of
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.batches import encode
 from golden_model.train.initialise import fresh, from_bert_layer, minilm_folder
-from golden_model.train.trainer import Trainer, TrainingOptions
+from golden_model.train.joint import JointExits, JointOptions
+from golden_model.train.trainer import Trainer
 
 
 def prepare(
     data: str,
     config: ElbertConfig,
-    options: TrainingOptions,
+    options: JointOptions,
     output: Path,
     *,
     init: str = "minilm",
@@ -89,15 +90,14 @@ def prepare(
     }
     if source is not None:
         facts["start_sha256"] = sha256_of(source / "model.safetensors")
-    return Trainer(
+    objective = JointExits(
         model,
         tokenizer,
         encode(train_set, tokenizer, options.max_length),
         encode(dev_set, tokenizer, options.max_length),
         options,
-        output,
-        facts,
     )
+    return Trainer(objective, options, output, facts)
 
 
 def _texts(data: TextDataset) -> Iterator[str]:

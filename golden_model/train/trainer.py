@@ -1,4 +1,4 @@
-"""Resumable joint training of all exits."""
+"""Resumable training: batches, optimiser, learning rate, files. The objective says what is learnt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,20 +13,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
-from safetensors.torch import save_file
 
-from golden_model.albert import ElbertForSequenceClassification
-from golden_model.metrics import iteration_scores
-from golden_model.results import PromiseBroken, header, replacing, write_json
-from golden_model.tokenizer import ElbertTokenizer
-from golden_model.train.batches import Encoded, collate, epoch_batches
-from golden_model.train.evaluate import all_logits
-from golden_model.train.loss import JointLoss
-
-STATE_FILE = "state.safetensors"
-WEIGHTS_FILE = "model.safetensors"
-EXIT_WEIGHTS_FILE = "exit_weights.safetensors"
-RECORD_FILE = "training.json"
+from golden_model.results import PromiseBroken, header
+from golden_model.train.batches import epoch_batches
+from golden_model.train.files import STATE_FILE, save_tensors
+from golden_model.train.objective import Objective
 
 REPLANNED = ("epochs", "max_steps", "evaluate_every", "save_every")
 """Options that may differ on resume."""
@@ -36,7 +26,7 @@ REPLANNED = ("epochs", "max_steps", "evaluate_every", "save_every")
 class TrainingOptions(BaseModel):
     """Every number of a training run; stored with it, and compared on resume.
 
-    Defaults are the released code's, learning rate and batches apart where the recipe says so.
+    Defaults are the released code's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,13 +36,11 @@ class TrainingOptions(BaseModel):
     """Stops (and plans the learning rate) for this many steps, instead of ``epochs``."""
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=3e-5, gt=0)
-    exit_learning_rate: float = Field(default=1e-2, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps with rising learning rate; it then falls linearly to zero."""
     clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm of the model's parameters."""
-    weighting: Literal["dynamic", "equal"] = "dynamic"
     autocast: Literal["none", "bfloat16"] = "none"
     max_length: int = Field(default=64, ge=3)
     seed: int = Field(default=0, ge=0)
@@ -60,72 +48,26 @@ class TrainingOptions(BaseModel):
     save_every: int = Field(default=250, ge=1)
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file whole or not at all."""
-    with replacing(path) as temporary:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
-
-
-def write_checkpoint(
-    folder: Path,
-    model: ElbertForSequenceClassification,
-    tokenizer: ElbertTokenizer,
-    loss: JointLoss | None,
-    record: dict[str, Any],
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Writes a complete checkpoint folder that Hugging Face and :func:`golden_model.albert.load_float` open.
-
-    Every file is replaced whole: the folder can be read at any moment.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    config = model.model.config.to_dict()
-    config["architectures"] = ["AlbertForSequenceClassification"]
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    write_json(folder / "config.json", dict(sorted(config.items())))
-    tokenizer.save(folder)
-    weights = {name: value.to(dtype) for name, value in model.model.state_dict().items()}
-    save_tensors(weights, folder / WEIGHTS_FILE, {"format": "pt"})
-    if loss is not None:
-        save_tensors({"t": loss.t}, folder / EXIT_WEIGHTS_FILE, {"weighting": loss.weighting})
-    write_json(folder / RECORD_FILE, record)
-
-
 class Trainer:
     """One training run in one folder.
 
     Folder layout: ``state.safetensors`` (everything resuming needs: parameters, optimiser, random state and,
     as JSON in its header, position and history), ``latest/`` and ``best/`` (complete checkpoints; best by
-    accuracy of the last iteration).
+    the objective's score).
     """
 
     def __init__(
         self,
-        model: ElbertForSequenceClassification,
-        tokenizer: ElbertTokenizer,
-        train: Encoded,
-        dev: Encoded,
+        objective: Objective,
         options: TrainingOptions,
         output: Path,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        """``facts`` (data hashes and the like) go into the record as they are.
-
-        Raises:
-            ValueError: when a sentence is longer than the model's position embedding.
-        """
-        longest = max(len(ids) for part in (train, dev) for ids in part.ids)
-        if longest > model.config.max_position_embeddings:
-            raise ValueError(
-                f"a sentence of {longest} tokens is above max_position_embeddings "
-                f"{model.config.max_position_embeddings}"
-            )
-        self.model, self.tokenizer = model, tokenizer
-        self.train_data, self.dev_data = train, dev
+        """``facts`` (data hashes and the like) go into the record as they are."""
+        self.objective = objective
         self.options, self.output = options, Path(output)
         self.facts = dict(facts or {})
-        self.loss = JointLoss(model.config.num_hidden_layers, options.weighting)
-        self.steps_per_epoch = math.ceil(len(train) / options.batch_size)
+        self.steps_per_epoch = math.ceil(len(objective.lengths) / options.batch_size)
         self.total_steps = options.max_steps or max(1, round(options.epochs * self.steps_per_epoch))
         self.step = 0
         self.plans = [{"from_step": 0, "total_steps": self.total_steps}]
@@ -133,23 +75,19 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.seconds = 0.0
         self._recent: deque[float] = deque(maxlen=200)
-        self.optimizer = self._make_optimizer()
+        self.optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": [parameter for _, parameter in group.parameters],
+                    "lr": group.learning_rate,
+                    "weight_decay": group.weight_decay,
+                    "start": group.learning_rate,
+                }
+                for group in objective.groups
+            ],
+            fused=True,
+        )
         self.header = header(options.seed, self.facts.get("start_sha256"))
-
-    def _make_optimizer(self) -> torch.optim.AdamW:
-        decayed: list[torch.nn.Parameter] = []
-        plain: list[torch.nn.Parameter] = []
-        for name, parameter in self.model.named_parameters():
-            (plain if parameter.ndim < 2 or "LayerNorm" in name else decayed).append(parameter)
-        rate, decay = self.options.learning_rate, self.options.weight_decay
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "lr": rate, "weight_decay": decay, "start": rate},
-            {"params": plain, "lr": rate, "weight_decay": 0.0, "start": rate},
-        ]
-        if self.loss.t.requires_grad and self.loss.t.numel():
-            exit_rate = self.options.exit_learning_rate
-            groups.append({"params": [self.loss.t], "lr": exit_rate, "weight_decay": 0.0, "start": exit_rate})
-        return torch.optim.AdamW(groups, fused=True)
 
     def rate_factor(self, step: int) -> float:
         """Share of the full learning rate at a step: linear rise over the warm-up, then linear fall to 0."""
@@ -158,16 +96,11 @@ class Trainer:
             return (step + 1) / (warm + 1)
         return max(0.0, (self.total_steps - step) / max(1.0, self.total_steps - warm))
 
-    def _named(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        yield from self.model.model.named_parameters()
-        if self.loss.t.requires_grad and self.loss.t.numel():
-            yield "exit_weights.t", self.loss.t
-
     def save_state(self) -> None:
         """Writes ``state.safetensors`` whole."""
         self.output.mkdir(parents=True, exist_ok=True)
         tensors = {"random": torch.get_rng_state()}
-        for name, parameter in self._named():
+        for name, parameter in self.objective.named():
             tensors[f"parameter/{name}"] = parameter
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
@@ -205,7 +138,7 @@ class Trainer:
                 raise ValueError(f"{path} was trained on other inputs: {', '.join(changed)} differ")
             keys = set(file.keys())
             with torch.no_grad():
-                for name, parameter in self._named():
+                for name, parameter in self.objective.named():
                     parameter.copy_(file.get_tensor(f"parameter/{name}"))
                     state = {
                         key: file.get_tensor(f"optimizer/{key}/{name}").clone()
@@ -233,32 +166,26 @@ class Trainer:
             "seconds": round(self.seconds, 1),
             "options": self.options.model_dump(),
             "inputs": self.facts,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "parameters": sum(p.numel() for p in self.objective.module.parameters()),
+            "trained_parameters": sum(p.numel() for _, p in self.objective.named()),
             "best": self.best,
             "history": self.history,
         }
 
     def evaluate(self) -> dict[str, Any]:
-        """Scores on the dev data, appended to the history; updates ``latest/`` and, if better, ``best/``."""
-        logits = all_logits(self.model, self.dev_data, self.tokenizer.pad_id)
+        """The objective's measurements, kept in the history; writes ``latest/`` and, if better, ``best/``."""
+        module = self.objective.module
+        was_training = module.training
+        module.eval()
         with torch.inference_mode():
-            total, each = self.loss(logits, self.dev_data.labels)
-        found = iteration_scores(logits, self.dev_data.labels)
-        entry: dict[str, Any] = {
-            "step": self.step,
-            "dev_loss": round(float(total), 5),
-            "dev_cross_entropy": [round(float(v), 5) for v in each],
-            "dev_accuracy": [round(s.accuracy, 6) for s in found],
-            "dev_f1": [round(s.f1, 6) for s in found],
-            "dev_mcc": [round(s.mcc, 6) for s in found],
-            "exit_weights": [round(float(v), 4) for v in self.loss.weights().detach()],
-        }
+            entry = {"step": self.step, **self.objective.evaluate()}
+        module.train(was_training)
         if self.history and self.history[-1]["step"] == self.step:
             self.history.pop()
         recent = self._recent
         entry["train_loss"] = round(sum(recent) / len(recent), 5) if recent else None
         self.history.append(entry)
-        better = self.best is None or entry["dev_accuracy"][-1] > self.best["dev_accuracy"][-1]
+        better = self.best is None or self.objective.score(entry) > self.objective.score(self.best)
         if better:
             self.best = entry
         self.write_latest()
@@ -269,7 +196,7 @@ class Trainer:
     def write(self, name: str) -> Path:
         """Writes the present weights as the checkpoint ``name`` of the run's folder."""
         folder = self.output / name
-        write_checkpoint(folder, self.model, self.tokenizer, self.loss, self.record())
+        self.objective.write(folder, self.record())
         return folder
 
     def write_latest(self) -> None:
@@ -278,24 +205,23 @@ class Trainer:
         self.save_state()
 
     def train_step(self, index: list[int]) -> float:
-        """One optimiser step on the samples ``index``; returns the joint loss.
+        """One optimiser step on the samples ``index``; returns the loss.
 
         Raises:
             PromiseBroken: when the loss is not finite.
         """
-        batch = collate(self.train_data, index, self.tokenizer.pad_id)
         factor = self.rate_factor(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["start"] * factor
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.autocast == "bfloat16"):
-            logits = self.model(batch.ids, batch.mask, batch.types)
-        total, _ = self.loss(logits, batch.labels)
+        enabled = self.options.autocast == "bfloat16"
+        with torch.autocast(self.objective.device.type, torch.bfloat16, enabled=enabled):
+            total = self.objective.loss(index)
         value = float(total.detach())
         if not math.isfinite(value):
             raise PromiseBroken(f"the loss at step {self.step} is {value}")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        torch.nn.utils.clip_grad_norm_(self.objective.module.parameters(), self.options.clip)
         self.optimizer.step()
         self.step += 1
         return value
@@ -306,9 +232,9 @@ class Trainer:
         On KeyboardInterrupt it saves first; what is lost on a kill is less than ``save_every`` steps.
         """
         goal = self.total_steps if stop_after is None else min(stop_after, self.total_steps)
-        lengths = [len(ids) for ids in self.train_data.ids]
+        lengths = self.objective.lengths
         self._recent.clear()
-        self.model.train()
+        self.objective.module.train()
         columns = (
             TextColumn("step"),
             BarColumn(),
@@ -334,10 +260,7 @@ class Trainer:
                     if self.step % self.options.evaluate_every == 0 or self.step == self.total_steps:
                         entry = self.evaluate()
                         if not quiet:
-                            progress.console.print(
-                                f"step {self.step}: dev accuracy "
-                                + " ".join(f"{100 * v:.1f}" for v in entry["dev_accuracy"])
-                            )
+                            progress.console.print(f"step {self.step}: {self.objective.describe(entry)}")
                     elif self.step % self.options.save_every == 0:
                         self.write_latest()
             except KeyboardInterrupt:

@@ -30,9 +30,10 @@ from golden_model.results import ROOT
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate, encode, epoch_batches
 from golden_model.train.export import export
+from golden_model.train.joint import JointOptions
 from golden_model.train.loss import JointLoss
 from golden_model.train.setup import prepare
-from golden_model.train.trainer import Trainer, TrainingOptions
+from golden_model.train.trainer import Trainer
 
 FAST = {
     "epochs": 6,
@@ -76,7 +77,7 @@ def make_trainer(task: Path, output: Path, **changes: object) -> Trainer:
     return prepare(
         str(task),
         PRESETS["nano"],
-        TrainingOptions.model_validate({**FAST, **changes}),
+        JointOptions.model_validate({**FAST, **changes}),
         output,
         init="fresh",
         tokenizer_folder=task,
@@ -217,7 +218,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(task: Path, tmp_pa
     assert parts.resume()
     assert parts.step == 17
     parts.run(quiet=True)
-    for (name, one), (_, two) in zip(whole._named(), parts._named(), strict=True):
+    for (name, one), (_, two) in zip(whole.objective.named(), parts.objective.named(), strict=True):
         assert torch.equal(one, two), name
     strip = ("train_loss",)  # a mean over the steps since the start of the process
     assert [{k: v for k, v in e.items() if k not in strip} for e in whole.history] == [
@@ -258,8 +259,8 @@ def test_bfloat16_autocast_trains_float32_weights(task: Path, tmp_path: Path):
     trainer = make_trainer(task, tmp_path, autocast="bfloat16", weighting="equal")
     first = [trainer.train_step(list(range(16))) for _ in range(30)]
     assert first[-1] < 0.7 * first[0]
-    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
-    assert torch.equal(trainer.loss.t.detach(), torch.full((3,), 4.0))
+    assert {p.dtype for p in trainer.objective.model.parameters()} == {torch.float32}
+    assert torch.equal(trainer.objective.joint_loss.t.detach(), torch.full((3,), 4.0))
 
 
 def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: Path):
@@ -269,27 +270,27 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
     trainer = prepare(
         str(task),
         config,
-        TrainingOptions.model_validate(FAST),
+        JointOptions.model_validate(FAST),
         tmp_path / "run",
         init="fresh",
         tokenizer_folder=task,
         vocabulary_texts=[texts],
     )
-    assert trainer.tokenizer.size == 14
-    kept = {trainer.tokenizer.full.id_to_token(i) for i in trainer.tokenizer.kept}
+    assert trainer.objective.tokenizer.size == 14
+    kept = {trainer.objective.tokenizer.full.id_to_token(i) for i in trainer.objective.tokenizer.kept}
     assert {"good", "bad", "film", "the", "very", "is", ",", "a"} <= kept
     assert trainer.facts["vocabulary"] == {"pieces": 14, "of": 20}
     trainer.run(stop_after=25, quiet=True)
     second = prepare(
         str(task),
         config,
-        TrainingOptions.model_validate(FAST),
+        JointOptions.model_validate(FAST),
         tmp_path / "b",
         init=str(tmp_path / "run/latest"),
     )
-    assert second.tokenizer.kept == trainer.tokenizer.kept
+    assert second.objective.tokenizer.kept == trainer.objective.tokenizer.kept
     for (name, one), (_, two) in zip(
-        trainer.model.named_parameters(), second.model.named_parameters(), strict=True
+        trainer.objective.model.named_parameters(), second.objective.model.named_parameters(), strict=True
     ):
         assert torch.equal(one, two), name
 
@@ -310,19 +311,21 @@ def test_export_stores_half_precision_and_measures_it(task: Path, tmp_path: Path
 
 def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
     config = PRESETS["nano"].model_copy(update={"vocab_size": 14})
-    options = TrainingOptions.model_validate({**FAST, "max_steps": 5})
+    options = JointOptions.model_validate({**FAST, "max_steps": 5})
     trainer = prepare(str(task), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task)
     trainer.run(quiet=True)
     record = export(tmp_path / "run" / "latest", tmp_path / "out", str(task), vocabulary=8)
     model, tokenizer, trimmed = load_float(tmp_path / "out")
-    assert trimmed == trainer.model.config.model_copy(update={"vocab_size": 8})
-    assert tokenizer.kept == trainer.tokenizer.kept[:8]
-    whole, _ = trainer.tokenizer.encode("good bad film the very is ,", 16)
+    assert trimmed == trainer.objective.model.config.model_copy(update={"vocab_size": 8})
+    assert tokenizer.kept == trainer.objective.tokenizer.kept[:8]
+    whole, _ = trainer.objective.tokenizer.encode("good bad film the very is ,", 16)
     found, _ = tokenizer.encode("good bad film the very is ,", 16)
     assert found == [i if i < 8 else tokenizer.unk_id for i in whole]
     assert found.count(tokenizer.unk_id) == 4
     assert record["stored"]["dev_unknown_tokens"] > 0
-    for (name, one), (_, two) in zip(model.named_parameters(), trainer.model.named_parameters(), strict=True):
+    for (name, one), (_, two) in zip(
+        model.named_parameters(), trainer.objective.model.named_parameters(), strict=True
+    ):
         assert torch.equal(one, two[: len(one)].half().float()), name
     with pytest.raises(ValueError, match=r"vocabulary of 15 pieces is not in 5\.\.14"):
         export(tmp_path / "run" / "latest", tmp_path / "no", str(task), vocabulary=15)
@@ -439,7 +442,7 @@ def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     trainer = prepare(
         str(task),
         PRESETS["nano"],
-        TrainingOptions(max_steps=1_000_000, max_length=16),
+        JointOptions(max_steps=1_000_000, max_length=16),
         run,
         init="fresh",
         tokenizer_folder=task,

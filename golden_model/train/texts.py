@@ -1,0 +1,53 @@
+"""Sentences of running text, for training without labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+from golden_model.datasets import read_texts
+
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_END = re.compile(r"(?<=[.!?])\s+")
+
+
+def split_sentences(text: str, shortest: int = 15, longest: int = 400) -> list[str]:
+    """Sentences of a document, by full stop, question and exclamation mark; HTML line breaks are spaces.
+
+    What is below ``shortest`` characters (stray abbreviations) or above ``longest`` is left out.
+    """
+    parts = (part.strip() for part in _END.split(_BREAK.sub(" ", text)))
+    return [part for part in parts if shortest <= len(part) <= longest]
+
+
+def read_sentences(path: Path | str, rows: int | None = None, column: str = "text") -> Iterator[str]:
+    """Sentences of a table's documents, of the first ``rows`` of them; raises like ``read_texts``."""
+    for text in islice(read_texts(path, column), rows):
+        yield from split_sentences(text)
+
+
+def hold_out(texts: Iterable[str], one_in: int) -> tuple[list[str], list[str]]:
+    """Texts without repeats as (kept, held out), about one in ``one_in`` held out by its own hash.
+
+    Raises:
+        ValueError: when ``one_in`` is below 2.
+    """
+    if one_in < 2:
+        raise ValueError(f"one_in {one_in} is below 2")
+    kept: list[str] = []
+    held: list[str] = []
+    for text in dict.fromkeys(texts):
+        number = int.from_bytes(sha256(text.encode()).digest()[:8], "big")
+        (held if number % one_in == 0 else kept).append(text)
+    return kept, held
+
+
+def digest(texts: Sequence[str]) -> str:
+    """SHA-256 of texts in their order, in hex."""
+    found = sha256()
+    for text in texts:
+        found.update(text.encode() + b"\0")
+    return found.hexdigest()
