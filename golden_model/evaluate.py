@@ -22,6 +22,7 @@ from golden_model.metrics import scores
 from golden_model.numerics import LOGIT_FRACTION_BITS
 from golden_model.ops.exit_math import ONE
 from golden_model.results import header, print_table, sha256_of
+from golden_model.tasks import TASKS, find_task, load_task
 from golden_model.tokenizer import ElbertTokenizer
 
 BACKENDS = ("float", "golden")
@@ -172,6 +173,7 @@ def evaluate(
     data: TextDataset,
     policy: ExitPolicy | None = None,
     progress: Progress | None = None,
+    metric: str = "accuracy",
 ) -> dict[str, Any]:
     """Scores a backend on labelled sentences.
 
@@ -180,13 +182,15 @@ def evaluate(
         data: From ``golden_model.datasets``.
         policy: None for no early exit.
         progress: Told how many more sentences are done.
+        metric: The primary one, of ``golden_model.metrics.METRICS``.
 
     Returns:
-        JSON-able: samples, accuracy, f1, mcc, mean_exit_iteration, cost, speedup (1/cost), exits (sentences
-        per iteration), mean_confidence, policy, and accuracy_per_iteration (None where sentences left).
+        JSON-able: samples, metric (name and value of the primary one), accuracy, f1, mcc,
+        mean_exit_iteration, cost, speedup (1/cost), exits (sentences per iteration), mean_confidence, policy,
+        and accuracy_per_iteration (None where sentences left).
 
     Raises:
-        ValueError: the data have more classes than the model.
+        ValueError: the data have more classes than the model, or the metric is not known.
     """
     policy = policy or ExitPolicy()
     config = backend.config
@@ -204,6 +208,7 @@ def evaluate(
         per_iteration = right.double().mean(1).tolist()
     return {
         "samples": len(data),
+        "metric": {"name": metric, "value": quality.only([metric])[metric]},
         **quality.as_dict(),
         "mean_exit_iteration": float(answers.exits.double().mean()),
         "iterations": config.num_hidden_layers,
@@ -219,9 +224,10 @@ def evaluate(
 def evaluate_file(
     backend: str,
     folder: Path | str,
-    file: Path | str,
+    file: Path | str | None,
     policy: ExitPolicy | None = None,
     *,
+    task: str | None = None,
     columns: Columns | None = None,
     limit: int | None = None,
     device: str = "cpu",
@@ -232,8 +238,9 @@ def evaluate_file(
     Args:
         backend: ``float`` or ``golden``.
         folder: Model folder.
-        file: Table, or a folder with a ``dev`` split.
+        file: Table, or a folder with a ``dev`` split; None with a task.
         policy: None for no early exit.
+        task: Name of a task of ``golden_model.tasks``: its dev split is scored.
         columns: Names of the table's columns.
         limit: Only the first rows.
         device: Where PyTorch computes.
@@ -243,30 +250,55 @@ def evaluate_file(
         ValueError, FileNotFoundError: something given is not usable; the message names it.
     """
     opened = open_backend(backend, folder, device)
-    data = load_dataset(file, columns=columns)
+    data, metric = _data_and_metric(file, task, columns)
+    if task is not None and len(data.label_names) != opened.config.num_labels:
+        raise ValueError(
+            f"task {task} has {len(data.label_names)} classes, the model {opened.config.num_labels}"
+        )
     if limit is not None:
         if limit < 1:
             raise ValueError(f"limit {limit} is below 1")
         data = data.head(limit)
     with progress_bar(f"{backend} model", len(data), quiet) as progress:
-        result = evaluate(opened, data, policy, progress)
+        result = evaluate(opened, data, policy, progress, metric)
     return {
         "header": header(None, opened.sha256),
         "backend": backend,
+        "task": task,
         "data": {"source": data.source, "sha256": data.sha256},
         **result,
     }
 
 
+def _data_and_metric(
+    file: Path | str | None, task: str | None, columns: Columns | None
+) -> tuple[TextDataset, str]:
+    """What is scored, and by what first."""
+    if task is None:
+        if file is None:
+            raise ValueError("nothing to evaluate on: name a table or a task")
+        return load_dataset(file, columns=columns), "accuracy"
+    if file is not None:
+        raise ValueError(f"both the table {file} and the task {task} are named: leave one out")
+    if columns not in (None, Columns()):
+        raise ValueError(f"task {task} has its own columns; those given are for a table")
+    return load_task(task), find_task(task).metric
+
+
 def print_evaluation(result: dict[str, Any]) -> None:
-    """Shows a result of :func:`evaluate` as tables."""
+    """Shows a result of :func:`evaluate` as tables; of a task all its metrics, the primary one marked."""
     policy = result["policy"]
     used = ", ".join(f"{k} {v}" for k, v in policy.items() if k != "mode")
     name = policy["mode"] if policy["mode"] == ExitMode.none.name else f"{policy['mode']} ({used})"
+    task = TASKS.get(result.get("task") or "")
+    metrics = [
+        (f"{metric} (primary)" if task and metric == task.metric else metric, f"{100 * result[metric]:.2f} %")
+        for metric in (task.metrics if task else ("accuracy",))
+    ]
     facts = [
         ("sentences", result["samples"]),
         ("policy", name),
-        ("accuracy", f"{100 * result['accuracy']:.2f} %"),
+        *metrics,
         ("mean exit iteration", f"{result['mean_exit_iteration']:.2f} of {result['iterations']}"),
         ("cost", f"{result['cost']:.4f}"),
         ("speedup (1/cost)", f"{result['speedup']:.2f}x"),

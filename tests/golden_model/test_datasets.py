@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from golden_model.datasets import Columns, load_dataset, read_texts
+from golden_model.datasets import Columns, TextDataset, cut_dev, load_dataset, read_texts
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -107,3 +110,75 @@ def test_head_keeps_texts_pairs_and_labels_together(tmp_path: Path):
     write(tmp_path / "dev.tsv", "sentence1\tsentence2\tlabel\na\tb\t0\nc\td\t1\n")
     head = load_dataset(tmp_path).head(1)
     assert (head.texts, head.pairs, head.labels, len(head)) == (["a"], ["b"], [0], 1)
+
+
+def test_select_keeps_the_order_given(tmp_path: Path):
+    write(tmp_path / "dev.tsv", "sentence\tlabel\na\t0\nb\t1\nc\t0\n")
+    chosen = load_dataset(tmp_path).select([2, 1])
+    assert (chosen.texts, chosen.pairs, chosen.labels) == (["c", "b"], None, [0, 1])
+
+
+def test_trec_lines_are_a_table_of_coarse_class_and_text(tmp_path: Path):
+    path = write(tmp_path / "train.label", "NUM:date When was it ?\n\nABBR What is caf\xe9 ?\n", "latin-1")
+    data = load_dataset(tmp_path, "train", Columns(encoding="latin-1"))
+    assert data.texts == ["When was it ?", "What is caf\xe9 ?"]
+    assert (data.label_names, data.labels) == (["ABBR", "NUM"], [1, 0])
+    bare = load_dataset(path, columns=Columns("1", label="0", header=False, encoding="latin-1"))
+    assert (bare.texts, bare.labels) == (data.texts, data.labels)
+    assert list(read_texts(path, encoding="latin-1")) == data.texts
+    write(path, "NUM:date When ?\nNUM:count\n")
+    with pytest.raises(ValueError, match=r"train\.label: row 2 has no text behind 'NUM:count'"):
+        load_dataset(path)
+
+
+def test_markup_is_read_as_a_space_only_where_asked(tmp_path: Path):
+    path = write(tmp_path / "train.tsv", "text\tlabel\nBad.<br /><br />Really  bad.<br />\t0\n")
+    assert load_dataset(path, columns=Columns(spaces=("<br />",))).texts == ["Bad. Really bad."]
+    assert load_dataset(path).texts == ["Bad.<br /><br />Really  bad.<br />"]
+
+
+def as_dataset(texts: list[str], pairs: list[str] | None = None) -> TextDataset:
+    return TextDataset(texts, pairs, [i % 3 for i in range(len(texts))], ["0", "1", "2"], "made", "")
+
+
+def test_a_cut_is_the_hash_of_the_text_alone():
+    texts = [f"Text  number {i}" for i in range(400)]
+    rest, dev = cut_dev(as_dataset(texts), 0.25)
+    limit = 0.25 * 2**64
+    plain = [f"text number {i}" for i in range(400)]  # letter case and white space do not count
+    held = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < limit for text in plain]
+    assert dev.texts == [text for text, side in zip(texts, held, strict=True) if side]
+    assert rest.texts == [text for text, side in zip(texts, held, strict=True) if not side]
+    assert dev.labels == [int(text.split()[-1]) % 3 for text in dev.texts]
+    assert 70 <= len(dev) <= 130
+    smaller = cut_dev(as_dataset(texts), 0.1)[1]
+    assert set(smaller.texts) < set(dev.texts)
+    for share in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"share {share} is not between 0 and 1"):
+            cut_dev(as_dataset(texts), share)
+    with pytest.raises(ValueError, match=r"2 rows leave one side of a cut by 0\.5 empty"):
+        cut_dev(as_dataset(["a", "a"]), 0.5)
+
+
+WORDS = st.sampled_from([f"w{i}" for i in range(60)] + ["W1", " w2 ", "w 3", "w  3"])
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=40, max_size=80), st.booleans(), st.randoms())
+def test_a_cut_parts_no_text_and_ignores_the_order(
+    rows: list[tuple[str, str]], in_pairs: bool, random: random.Random
+):
+    def sides(rows: list[tuple[str, str]]) -> list[list[tuple[str, ...]]] | None:
+        texts, pairs = [row[0] for row in rows], [row[1] for row in rows]
+        try:
+            cut = cut_dev(as_dataset(texts, pairs if in_pairs else None), 0.5)
+        except ValueError:
+            return None  # everything hangs together
+        return [sorted(zip(*filter(None, (side.texts, side.pairs)), strict=True)) for side in cut]
+
+    found = sides(rows)
+    if found is None:
+        return
+    assert sum(map(len, found)) == len(rows)
+    rest, dev = ({" ".join(text.lower().split()) for row in side for text in row} for side in found)
+    assert not rest & dev
+    assert sides(random.sample(rows, len(rows))) == found
