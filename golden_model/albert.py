@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,13 @@ class ElbertForSequenceClassification(nn.Module):
                 + ("" if new_classifier else " (a checkpoint without classifier wants new_classifier)")
             )
         return cls(model)
+
+    def name_labels(self, names: Sequence[str]) -> None:
+        """Writes the classes' names into the configuration; raises ValueError for another count."""
+        if len(names) != self.config.num_labels:
+            raise ValueError(f"{len(names)} names for {self.config.num_labels} classes")
+        self.model.config.id2label = dict(enumerate(names))
+        self.model.config.label2id = {name: i for i, name in enumerate(names)}
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with Hugging Face's names."""

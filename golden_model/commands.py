@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,9 @@ from golden_model import options
 from golden_model.config import PRESETS, ElbertConfig, find_preset
 from golden_model.results import BUNDLED, print_table, write_json
 from golden_model.tasks import TASKS
+
+METHODS = ("elbert", "teacher")
+"""What ``train`` trains."""
 
 
 def read_config(preset: str, file: Path | None) -> ElbertConfig:
@@ -40,8 +43,14 @@ def _termination_interrupts() -> Iterator[None]:
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME[/CONFIG].")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[
+        str | None, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME[/CONFIG].")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A task of the registry instead of DATA.")] = None,
+    method: Annotated[
+        str, typer.Option(help="elbert; or teacher: fine-tunes a BERT for --teacher.")
+    ] = "elbert",
     preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
     config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
     init: Annotated[
@@ -55,6 +64,25 @@ def train(
         typer.Option(help="Table (column text) whose words rank the pruned vocabulary after the task's own."),
     ] = None,
     vocabulary_rows: Annotated[int, typer.Option(min=1, help="Rows read of each such table.")] = 20000,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="Pieces to keep of a whole vocabulary; by default the geometry's.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Folder of a fine-tuned BERT to learn from (--soft, --hidden).")
+    ] = None,
+    soft: Annotated[float, typer.Option(help="Share of the teacher's answers in the loss, 0..1.")] = 0.0,
+    temperature: Annotated[float, typer.Option(help="Softens the teacher's answers.")] = 2.0,
+    hidden: Annotated[float, typer.Option(help="Weight of the teacher's hidden states.")] = 0.0,
+    stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher, for --hidden.")] = 1,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table (column text) of documents whose sentences the teacher answers."),
+    ] = None,
+    unlabelled_rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each.")] = None,
+    freeze: Annotated[str, typer.Option(help="Stays as it starts: none, projection or embeddings.")] = "none",
+    exit_start: Annotated[
+        float, typer.Option(help="Start of the exits' weights t; below 0 the last iteration leads.")
+    ] = 4.0,
     epochs: Annotated[float, typer.Option()] = 3.0,
     max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
     batch_size: Annotated[int, typer.Option()] = 32,
@@ -83,37 +111,61 @@ def train(
     from golden_model.datasets import Columns
     from golden_model.train.files import STATE_FILE
     from golden_model.train.joint import JointOptions
-    from golden_model.train.setup import prepare
+    from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
+    from golden_model.train.trainer import TrainingOptions
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if (data is None) == (task is None):
+        raise ValueError("name DATA or --task, one of the two")
+    if method not in METHODS:
+        raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
     geometry = read_config(preset, config)
+    if vocabulary_size is not None:
+        geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
     settings: dict[str, Any] = {
         "epochs": epochs,
         "max_steps": max_steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "exit_learning_rate": exit_learning_rate,
-        "weighting": weighting,
         "autocast": autocast,
         "max_length": geometry.max_position_embeddings if max_length is None else max_length,
         "seed": seed,
         "evaluate_every": evaluate_every,
         "save_every": save_every,
     }
+    joint: dict[str, Any] = {
+        "exit_learning_rate": exit_learning_rate,
+        "weighting": weighting,
+        "exit_start": exit_start,
+        "freeze": freeze,
+        "soft": soft,
+        "temperature": temperature,
+        "hidden": hidden,
+    }
     if not resume and (output / STATE_FILE).exists():
         raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
-    trainer = prepare(
-        data,
-        geometry,
-        JointOptions(**settings),
-        output,
-        init=init,
-        tokenizer_folder=tokenizer,
-        vocabulary_texts=vocabulary_text or [],
-        vocabulary_rows=vocabulary_rows,
-        columns=Columns(text_column, pair_column, label_column, header, encoding),
-    )
+    if task is not None:
+        splits = Splits.of_task(task)
+    else:
+        splits = Splits.of_folder(
+            str(data), Columns(text_column, pair_column, label_column, header, encoding)
+        )
+    if method == "teacher":
+        trainer = prepare_teacher(splits, TrainingOptions(**settings), output)
+    else:
+        trainer = prepare(
+            splits,
+            geometry,
+            JointOptions(**settings, **joint),
+            output,
+            init=init,
+            tokenizer_folder=tokenizer,
+            vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
+            teaching=None
+            if teacher is None
+            else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
+        )
     if resume and not trainer.resume():
         raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
     with _termination_interrupts():
@@ -160,7 +212,6 @@ def pretrain(
     import torch
 
     from golden_model.tasks import load_task
-    from golden_model.tasks import load_task
     from golden_model.train.files import STATE_FILE
     from golden_model.train.initialise import minilm_folder
     from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
@@ -189,7 +240,8 @@ def pretrain(
     texts: list[tuple[str, str | None]] = []
     for name in task or []:
         data = load_task(name, "train")
-        texts += zip(data.texts, data.pairs or [None] * len(data), strict=True)
+        seconds: Sequence[str | None] = data.pairs or [None] * len(data)
+        texts += zip(data.texts, seconds, strict=True)
     for path in text or []:
         texts += ((sentence, None) for sentence in read_sentences(path, rows))
     trainer = prepare_pretraining(

@@ -17,8 +17,7 @@ from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import encode
 from golden_model.train.evaluate import all_logits
 from golden_model.train.files import EXIT_WEIGHTS_FILE, RECORD_FILE, WEIGHTS_FILE, write_checkpoint
-
-WORDS = "albert.embeddings.word_embeddings.weight"
+from golden_model.train.initialise import keep_vocabulary
 
 
 def trim_vocabulary(
@@ -33,15 +32,8 @@ def trim_vocabulary(
         raise ValueError("only a pruned vocabulary is ranked and can be trimmed")
     if not 5 <= size <= tokenizer.size:
         raise ValueError(f"vocabulary of {size} pieces is not in 5..{tokenizer.size}")
-    config = model.config.model_copy(update={"vocab_size": size})
-    names = dict(model.model.config.id2label or {})
-    trimmed = ElbertForSequenceClassification.from_config(
-        config, id2label=names, label2id={name: i for i, name in names.items()}
-    )
-    weights = model.model.state_dict()
-    weights[WORDS] = weights[WORDS][:size]
-    trimmed.model.load_state_dict(weights)
-    return trimmed.eval(), tokenizer.pruned(tokenizer.kept[:size])
+    trimmed = tokenizer.pruned(tokenizer.kept[:size])
+    return keep_vocabulary(model, tokenizer, trimmed).eval(), trimmed
 
 
 def export(

