@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AlbertConfig, AlbertForSequenceClassification
+from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedConfig
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import logging as transformers_logging
 
@@ -43,6 +43,14 @@ def elbert_config(config: AlbertConfig) -> ElbertConfig:
     values = config.to_dict()
     values["num_labels"] = config.num_labels  # to_dict() holds id2label in its place
     return ElbertConfig.from_dict(values)
+
+
+def name_labels(config: PreTrainedConfig, names: Sequence[str]) -> None:
+    """Writes the classes' names into a Hugging Face configuration; raises ValueError for another count."""
+    if len(names) != config.num_labels:
+        raise ValueError(f"{len(names)} names for {config.num_labels} classes")
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
 
 
 class ElbertForSequenceClassification(nn.Module):
@@ -120,13 +128,6 @@ class ElbertForSequenceClassification(nn.Module):
             )
         return cls(model)
 
-    def name_labels(self, names: Sequence[str]) -> None:
-        """Writes the classes' names into the configuration; raises ValueError for another count."""
-        if len(names) != self.config.num_labels:
-            raise ValueError(f"{len(names)} names for {self.config.num_labels} classes")
-        self.model.config.id2label = dict(enumerate(names))
-        self.model.config.label2id = {name: i for i, name in enumerate(names)}
-
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with Hugging Face's names."""
         self.model.save_pretrained(folder)
@@ -153,6 +154,31 @@ class ElbertForSequenceClassification(nn.Module):
         )
         return mask
 
+    def states(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        num_iterations: int | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Hidden states, float [batch, length, hidden]: the projected embedding, then one per iteration.
+
+        Arguments and errors are those of :meth:`forward`.
+        """
+        count = self.config.num_hidden_layers if num_iterations is None else num_iterations
+        if not 1 <= count <= self.config.num_hidden_layers:
+            raise ValueError(f"num_iterations {count} is not in 1..{self.config.num_hidden_layers}")
+        length = input_ids.shape[1]
+        if not 1 <= length <= self.config.max_position_embeddings:
+            raise ValueError(f"length {length} is not in 1..{self.config.max_position_embeddings}")
+        hidden = self.embed(input_ids, token_type_ids)
+        bias = self.attention_bias(hidden, attention_mask)
+        layer = self.model.albert.encoder.albert_layer_groups[0]
+        yield hidden
+        for _ in range(count):
+            hidden = layer(hidden, bias)
+            yield hidden
+
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -178,19 +204,10 @@ class ElbertForSequenceClassification(nn.Module):
         Raises:
             ValueError: when ``num_iterations`` or the length is out of bounds.
         """
-        count = self.config.num_hidden_layers if num_iterations is None else num_iterations
-        if not 1 <= count <= self.config.num_hidden_layers:
-            raise ValueError(f"num_iterations {count} is not in 1..{self.config.num_hidden_layers}")
-        length = input_ids.shape[1]
-        if not 1 <= length <= self.config.max_position_embeddings:
-            raise ValueError(f"length {length} is not in 1..{self.config.max_position_embeddings}")
-        hidden = self.embed(input_ids, token_type_ids)
-        bias = self.attention_bias(hidden, attention_mask)
-        layer = self.model.albert.encoder.albert_layer_groups[0]
-        logits, kept = [], [hidden]
-        for _ in range(count):
-            hidden = layer(hidden, bias)
-            logits.append(self.classify(hidden))
+        logits, kept = [], []
+        for i, hidden in enumerate(self.states(input_ids, attention_mask, token_type_ids, num_iterations)):
+            if i:
+                logits.append(self.classify(hidden))
             if hidden_states:
                 kept.append(hidden)
         stacked = torch.stack(logits)

@@ -191,6 +191,9 @@ def pretrain(
     preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
     config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Folder of a BERT; by default MiniLM.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose layer to start from, instead of --start-layer.")
+    ] = None,
     stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher.")] = 1,
     start_layer: Annotated[int, typer.Option(help="Teacher's layer the shared layer starts as.")] = -1,
     epochs: Annotated[float, typer.Option()] = 1.0,
@@ -245,7 +248,12 @@ def pretrain(
     for path in text or []:
         texts += ((sentence, None) for sentence in read_sentences(path, rows))
     trainer = prepare_pretraining(
-        texts, geometry, PretrainingOptions(**settings), output, teacher or minilm_folder()
+        texts,
+        geometry,
+        PretrainingOptions(**settings),
+        output,
+        teacher or minilm_folder(),
+        init=init,
     )
     if resume and not trainer.resume():
         raise ValueError(f"{output} holds no {STATE_FILE} to resume from")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate
+from golden_model.train.initialise import bert_weights
 
 
 class BertTeacher(nn.Module):
@@ -32,7 +32,8 @@ class BertTeacher(nn.Module):
 
         Args:
             folder: A BERT classifier, or a bare BERT encoder.
-            num_labels: Classes of a classifier that starts at random; None: the checkpoint's own is needed.
+            num_labels: Classes of a classifier that starts at random where the checkpoint has none; None: the
+                checkpoint's own is needed.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -46,14 +47,11 @@ class BertTeacher(nn.Module):
         if config.model_type != "bert":
             raise ValueError(f"{folder} is a {config.model_type}, not a bert")
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
-        weights = load_file(folder / "model.safetensors")
-        bare = not any(name.startswith("bert.") for name in weights)
-        if bare:
-            weights = {f"bert.{name}": value for name, value in weights.items()}
-        if "classifier.weight" not in weights and num_labels is None:
+        weights = bert_weights(folder)
+        classes = len(weights["classifier.weight"]) if "classifier.weight" in weights else num_labels
+        if classes is None:
             raise ValueError(f"{folder} has no classifier: it wants num_labels")
-        if num_labels is not None:
-            config.num_labels = num_labels
+        config.num_labels = classes
         model = BertForSequenceClassification(config)
         missing, unexpected = model.load_state_dict(weights, strict=False)
         allowed = ("classifier.", "bert.pooler.") if num_labels is not None else ()

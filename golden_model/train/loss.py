@@ -1,6 +1,9 @@
-"""Joint loss over all exits."""
+"""Losses over several exits."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -12,35 +15,15 @@ EXIT_WEIGHT_START = 4.0
 """Start of every t: sigmoid(4) = 0.982, so that all exits begin nearly equal (released code)."""
 
 
-class JointLoss(nn.Module):
-    """Weighted sum of the cross entropies of all iterations.
+class ExitLoss(nn.Module, ABC):
+    """Weighted sum of the losses of several exits, from labels or with a teacher's answers."""
 
-    ``dynamic`` (the authors' released code), with trainable t_1 .. t_{L-1}::
+    iterations: int
+    """Exits that take part."""
 
-        loss = sum_{i<L} sigmoid(t_i)·CE_i + (L - sum_{i<L} sigmoid(t_i))·CE_L
-
-    ``equal``: every weight 1. The weights sum to L in both cases. t belongs to training, not to the model.
-    """
-
-    def __init__(self, iterations: int, weighting: str = "dynamic", start: float = EXIT_WEIGHT_START) -> None:
-        """``start``: of every t. Raises ValueError for fewer than 1 iteration or an unknown weighting."""
-        super().__init__()
-        if iterations < 1:
-            raise ValueError(f"iterations {iterations} is below 1")
-        if weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting {weighting!r} is not one of {WEIGHTINGS}")
-        self.iterations = iterations
-        self.weighting = weighting
-        self.t = nn.Parameter(
-            torch.full((iterations - 1,), float(start)), requires_grad=weighting == "dynamic"
-        )
-
+    @abstractmethod
     def weights(self) -> torch.Tensor:
-        """Weight of every iteration, float [iterations]; they sum to ``iterations``."""
-        if self.weighting == "equal":
-            return torch.ones(self.iterations, device=self.t.device)
-        early = torch.sigmoid(self.t)
-        return torch.cat([early, (self.iterations - early.sum()).reshape(1)])
+        """Weight of every exit, float [iterations]."""
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (scalar) and the mean cross entropy of every iteration, detached [iterations].
@@ -89,3 +72,50 @@ class JointLoss(nn.Module):
         repeated = labels.unsqueeze(0).expand(logits.shape[:2])
         losses = functional.cross_entropy(logits.float().flatten(0, 1), repeated.flatten(), reduction="none")
         return losses.view(logits.shape[:2])
+
+
+class JointLoss(ExitLoss):
+    """ELBERT's sum over all iterations.
+
+    ``dynamic`` (the authors' released code), with trainable t_1 .. t_{L-1}::
+
+        loss = sum_{i<L} sigmoid(t_i)·CE_i + (L - sum_{i<L} sigmoid(t_i))·CE_L
+
+    ``equal``: every weight 1. The weights sum to L in both cases. t belongs to training, not to the model.
+    """
+
+    def __init__(self, iterations: int, weighting: str = "dynamic", start: float = EXIT_WEIGHT_START) -> None:
+        """``start``: of every t. Raises ValueError for fewer than 1 iteration or an unknown weighting."""
+        super().__init__()
+        if iterations < 1:
+            raise ValueError(f"iterations {iterations} is below 1")
+        if weighting not in WEIGHTINGS:
+            raise ValueError(f"weighting {weighting!r} is not one of {WEIGHTINGS}")
+        self.iterations = iterations
+        self.weighting = weighting
+        self.t = nn.Parameter(
+            torch.full((iterations - 1,), float(start)), requires_grad=weighting == "dynamic"
+        )
+
+    def weights(self) -> torch.Tensor:
+        """Weight of every iteration, float [iterations]; they sum to ``iterations``."""
+        if self.weighting == "equal":
+            return torch.ones(self.iterations, device=self.t.device)
+        early = torch.sigmoid(self.t)
+        return torch.cat([early, (self.iterations - early.sum()).reshape(1)])
+
+
+class FixedLoss(ExitLoss):
+    """Weights that stay as they are given."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        """Raises ValueError for no weights or a negative one."""
+        super().__init__()
+        if not weights or min(weights) < 0:
+            raise ValueError(f"weights {list(weights)} are not one or more numbers from 0 up")
+        self.iterations = len(weights)
+        self.register_buffer("fixed", torch.tensor(weights, dtype=torch.float32))
+
+    def weights(self) -> torch.Tensor:
+        """Float [iterations], as given."""
+        return self.get_buffer("fixed")

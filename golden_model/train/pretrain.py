@@ -19,13 +19,11 @@ from golden_model.results import sha256_of
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate
 from golden_model.train.distillation import BertTeacher, Distillation, hidden_errors, iteration_of_layer
-from golden_model.train.files import write_checkpoint
-from golden_model.train.initialise import fresh, from_bert_layer
+from golden_model.train.files import WEIGHTS_FILE, write_checkpoint
+from golden_model.train.initialise import LAYER, copy_layer, fresh, from_bert_layer
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.texts import digest, hold_out
 from golden_model.train.trainer import Trainer, TrainingOptions
-
-LAYER = "albert.encoder.albert_layer_groups."
 
 
 class PretrainingOptions(TrainingOptions):
@@ -134,8 +132,23 @@ class HiddenStates(Objective):
         return "variance missed, % " + " ".join(f"{100 * v:.1f}" for v in entry["held_out_error"])
 
     def write(self, folder: Path, record: dict[str, Any]) -> None:
-        """A Hugging Face checkpoint whose pooler and classifier have not learnt anything yet."""
+        """A Hugging Face checkpoint with the teacher's pooler and classifier behind the last readout.
+
+        Of a teacher without a task they have not learnt anything yet.
+        """
+        self.answer_as_teacher()
         write_checkpoint(folder, self.model.model, self.tokenizer, record)
+
+    @torch.no_grad()
+    def answer_as_teacher(self) -> None:
+        """Pooler and classifier become the teacher's, which read the last layer's readout: W(f·h + o) + b."""
+        theirs, ours = self.train_data.teacher.model, self.model.model
+        assert theirs.bert.pooler is not None
+        dense, pooler = theirs.bert.pooler.dense, ours.albert.pooler
+        factor, offset = self.readout.factor[-1], self.readout.offset[-1]
+        pooler.weight.copy_(dense.weight * factor)
+        pooler.bias.copy_(dense.weight @ offset + dense.bias)
+        ours.classifier.load_state_dict(theirs.classifier.state_dict())
 
 
 def prepare_pretraining(
@@ -145,6 +158,7 @@ def prepare_pretraining(
     output: Path,
     teacher_folder: Path,
     *,
+    init: Path | None = None,
     held_out_one_in: int = 200,
     device: str = "cpu",
 ) -> Trainer:
@@ -156,6 +170,7 @@ def prepare_pretraining(
         options: The run's numbers.
         output: The run's folder.
         teacher_folder: A BERT with its tokenizer.
+        init: A checkpoint whose shared layer to start from; None: the teacher's ``options.start_layer``.
         held_out_one_in: One sentence in so many measures and is not trained on.
         device: Where PyTorch computes.
 
@@ -163,11 +178,16 @@ def prepare_pretraining(
         FileNotFoundError: naming the file that is not there.
         ValueError: naming the value and its bound.
     """
-    teacher = BertTeacher.from_folder(teacher_folder, num_labels=config.num_labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)  # a bare teacher's classifier is drawn
+        teacher = BertTeacher.from_folder(teacher_folder, config.num_labels)
     tokenizer = teacher.tokenizer
-    config = ElbertConfig(**{**config.model_dump(), "vocab_size": tokenizer.size})
-    model = fresh(config, [str(i) for i in range(config.num_labels)], options.seed)
+    classes = teacher.model.config.id2label or {}
+    config = ElbertConfig(**{**config.model_dump(), "vocab_size": tokenizer.size, "num_labels": len(classes)})
+    model = fresh(config, list(classes.values()), options.seed)
     from_bert_layer(model, teacher_folder, tokenizer, options.start_layer)
+    if init is not None:
+        copy_layer(model, init)
     joined = ["\t".join(part for part in pair if part is not None) for pair in texts]
     by_joined = dict(zip(joined, texts, strict=True))
     kept, held = hold_out(joined, held_out_one_in)
@@ -178,7 +198,8 @@ def prepare_pretraining(
     iterations = iteration_of_layer(teacher.layers, options.stretch)
     facts: dict[str, Any] = {
         "config": config.model_dump(),
-        "start_sha256": sha256_of(teacher_folder / "model.safetensors"),
+        "start_sha256": sha256_of((init or teacher_folder) / WEIGHTS_FILE),
+        "teacher_sha256": sha256_of(teacher_folder / WEIGHTS_FILE),
         "train": {"rows": len(kept), "sha256": digest(kept)},
         "held_out": {"rows": len(held), "sha256": digest(held)},
         "iterations": iterations,

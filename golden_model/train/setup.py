@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from golden_model.albert import ElbertForSequenceClassification
+from golden_model.albert import ElbertForSequenceClassification, name_labels
 from golden_model.config import ElbertConfig
 from golden_model.datasets import Columns, TextDataset, load_dataset, read_texts
 from golden_model.results import sha256_of
@@ -138,7 +138,7 @@ def prepare(
             )
         if tokenizer is not full:
             model = keep_vocabulary(model, full, tokenizer)
-        model.name_labels(names)
+        name_labels(model.model.config, names)
     facts: dict[str, Any] = {
         "init": init if init in ("minilm", "fresh") else "checkpoint",
         "config": model.config.model_dump(),
@@ -175,6 +175,7 @@ def prepare_teacher(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         teacher = BertTeacher.from_folder(folder, num_labels=len(splits.train.label_names))
+    name_labels(teacher.model.config, splits.train.label_names)
     facts = {"start_sha256": sha256_of(folder / WEIGHTS_FILE), **splits.facts()}
     train, dev = (encode(part, teacher.tokenizer, options.max_length) for part in (splits.train, splits.dev))
     return Trainer(TeacherLabels(teacher, train, dev, options), options, output, facts)
