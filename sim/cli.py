@@ -18,7 +18,13 @@ import typer
 
 from golden_model.results import PromiseBroken
 
-COMMAND_MODULES = ("sim.commands", "golden_model.commands", "quant.commands", "hw.commands")
+COMMAND_MODULES = (
+    "sim.commands",
+    "golden_model.commands",
+    "quant.commands",
+    "quant.report.commands",
+    "hw.commands",
+)
 """Modules with ``register(app)``, in the order of ``elbert --help``."""
 
 TRACEBACK_VARIABLE = "ELBERT_TRACEBACK"

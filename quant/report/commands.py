@@ -1,0 +1,105 @@
+"""Commands of the reports: ``report decisions``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden_model import options
+from golden_model.results import BUNDLED, print_table, write_json
+
+LABELS_FILE = "labels.json"
+
+
+def class_names(model: Path) -> list[str] | None:
+    """The class names of the model folder's ``labels.json``, if it has one."""
+    for folder in (model, model.parent):
+        if (folder / LABELS_FILE).is_file():
+            return list(json.loads((folder / LABELS_FILE).read_text(encoding="utf-8")))
+    return None
+
+
+def decisions(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Table with a text and a label column, or a folder (its dev); or --task."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A task by name, such as sst2; its dev split.")] = None,
+    model: Annotated[Path, typer.Option(help="Model folder.")] = BUNDLED,
+    backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
+    policy: options.PolicyOption = "bias_1",
+    delta: options.DeltaOption = options.DELTA,
+    window: options.WindowOption = options.WINDOW,
+    margin: options.MarginOption = options.MARGIN,
+    value_range: options.RangeOption = options.RANGE,
+    patience: options.PatienceOption = options.PATIENCE,
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("runs/report/decisions.html"),
+    svg: Annotated[Path | None, typer.Option(help="Folder of the SVG files; by default the page's.")] = None,
+    sentences: Annotated[
+        int, typer.Option(min=1, max=2000, help="Sentences shown one by one; figures are over all.")
+    ] = 200,
+    examples: Annotated[int, typer.Option(min=1, max=64, help="Sentences with an attention map.")] = 8,
+    text_column: Annotated[str | None, typer.Option()] = None,
+    pair_column: Annotated[str | None, typer.Option()] = None,
+    label_column: Annotated[str | None, typer.Option()] = None,
+    header: Annotated[bool, typer.Option(help="Whether the table begins with column names.")] = True,
+    encoding: Annotated[str, typer.Option(help="Encoding of the table.")] = "utf-8",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
+    json_file: options.JsonOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+) -> None:
+    """One web page, and SVG files, of when and why each sentence leaves."""
+    from golden_model.datasets import Columns, load_dataset
+    from golden_model.evaluate import progress_bar
+    from golden_model.tasks import find_task, load_task
+    from quant.report.decisions.figures import decisions as describe
+    from quant.report.decisions.page import write_page
+    from quant.report.decisions.record import open_recorder
+    from quant.report.decisions.svg import draw_all
+
+    if (file is None) == (task is None):
+        raise ValueError("give either a table or --task, not " + ("both" if file else "neither"))
+    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
+    if task is not None:
+        data = load_task(task)
+    else:
+        assert file is not None
+        data = load_dataset(file, columns=Columns(text_column, pair_column, label_column, header, encoding))
+    if limit is not None:
+        data = data.head(limit)
+    recorder = open_recorder(backend, model, device)
+    with progress_bar(f"{backend} model, all iterations", len(data), quiet) as progress:
+        result = describe(
+            recorder,
+            data,
+            chosen,
+            backend=backend,
+            model=model,
+            sentences=sentences,
+            examples=examples,
+            class_names=None if task else class_names(model),
+            task=task,
+            metric=find_task(task).metric if task else "accuracy",
+            progress=progress,
+        )
+    write_page(result, output)
+    written = [output, *draw_all(result, svg or output.parent)]
+    if json_file is not None:
+        write_json(json_file, result)
+        written.append(json_file)
+    if not quiet:
+        print_table(
+            "Written", ["file", "kB"], [(path, round(path.stat().st_size / 1000)) for path in written]
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the group ``report`` to ``app``."""
+    group = typer.Typer(name="report", no_args_is_help=True, help="Pages and pictures of what a model does.")
+    group.callback()(lambda: None)  # with a callback a single command keeps its name
+    group.command("decisions")(decisions)
+    app.add_typer(group)

@@ -1,0 +1,71 @@
+"""Colours and matplotlib settings of every report.
+
+The palette is safe for colour-blind readers: M. Okabe, K. Ito, Color Universal Design (2008). Right and wrong
+never wear the colours of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from golden_model.results import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
+ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#7F7F7F"
+
+RIGHT, WRONG = BLUE, VERMILLION
+"""Of answers."""
+RIGHT_DARK, WRONG_DARK = SKY, "#FF8A3D"
+"""The same on a dark ground; vermillion made lighter, for contrast."""
+CLASSES = (GREEN, PURPLE, ORANGE, SKY, BLUE, YELLOW, VERMILLION, GREY)
+"""Of up to 8 classes."""
+
+_SETTINGS: Any = {
+    "svg.hashsalt": "elbert",  # ids inside the SVG: the same picture, the same bytes
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+    "font.size": 8.0,
+    "text.parse_math": False,  # a sentence's dollars are dollars
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Within it matplotlib draws in the house style, whatever the user's own settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def save_svg(figure: Figure, path: Path | str) -> None:
+    """Writes an SVG, whole or not at all, within ``paper_style``: the same figure, the same bytes."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
