@@ -13,11 +13,12 @@ import typer
 
 from golden_model import options
 from golden_model.config import PRESETS, ElbertConfig, find_preset
+from golden_model.methods.names import METHODS
 from golden_model.results import BUNDLED, print_table, write_json
 from golden_model.tasks import TASKS
 
-METHODS = ("elbert", "teacher")
-"""What ``train`` trains."""
+TEACHER, ALL = "teacher", "all"
+"""What ``train`` trains beside the methods: a BERT to learn from; and every run a comparison wants."""
 
 
 def read_config(preset: str, file: Path | None) -> ElbertConfig:
@@ -49,8 +50,20 @@ def train(
     ] = None,
     task: Annotated[str | None, typer.Option(help="A task of the registry instead of DATA.")] = None,
     method: Annotated[
-        str, typer.Option(help="elbert; or teacher: fine-tunes a BERT for --teacher.")
+        str,
+        typer.Option(
+            help=f"{', '.join(METHODS)}; {ALL}: each of them, and ALBERT cut to fewer iterations, into "
+            f"folders of their own; {TEACHER}: fine-tunes a BERT for --teacher."
+        ),
     ] = "elbert",
+    iterations: Annotated[int | None, typer.Option(help="Cuts --method albert to so many.")] = None,
+    stage_one: Annotated[
+        Path | None,
+        typer.Option(
+            help="Finished run of --method albert that deebert and fastbert start from; by default "
+            "it is trained first."
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
     config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
     init: Annotated[
@@ -101,25 +114,28 @@ def train(
     label_column: Annotated[str | None, typer.Option()] = None,
     header: Annotated[bool, typer.Option(help="Whether tables begin with column names.")] = True,
     encoding: Annotated[str, typer.Option(help="Encoding of the tables.")] = "utf-8",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet")] = False,
 ) -> None:
-    """Trains an ELBERT: all exits jointly, from a pretrained start; can be stopped and resumed."""
+    """Trains ELBERT or another early-exit method from a pretrained start; can be stopped and resumed."""
+    from functools import partial
+
     import torch
 
     from golden_model.datasets import Columns
-    from golden_model.train.files import STATE_FILE
     from golden_model.train.joint import JointOptions
+    from golden_model.train.methods import check_folder, run, summary_rows, train_all, train_method
     from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
-    from golden_model.train.trainer import TrainingOptions
+    from golden_model.train.trainer import Trainer, TrainingOptions
 
     if threads is not None:
         torch.set_num_threads(threads)
     if (data is None) == (task is None):
         raise ValueError("name DATA or --task, one of the two")
-    if method not in METHODS:
-        raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
+    if method not in (*METHODS, ALL, TEACHER):
+        raise ValueError(f"method {method!r} is not one of {', '.join((*METHODS, ALL, TEACHER))}")
     geometry = read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -143,36 +159,62 @@ def train(
         "temperature": temperature,
         "hidden": hidden,
     }
-    if not resume and (output / STATE_FILE).exists():
-        raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
     if task is not None:
         splits = Splits.of_task(task)
     else:
         splits = Splits.of_folder(
             str(data), Columns(text_column, pair_column, label_column, header, encoding)
         )
-    if method == "teacher":
-        trainer = prepare_teacher(splits, TrainingOptions(**settings), output)
-    else:
-        trainer = prepare(
-            splits,
-            geometry,
-            JointOptions(**settings, **joint),
-            output,
-            init=init,
-            tokenizer_folder=tokenizer,
-            vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
-            teaching=None
-            if teacher is None
-            else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
-        )
-    if resume and not trainer.resume():
-        raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
+    start = partial(
+        prepare,
+        splits,
+        geometry,
+        JointOptions(**settings, **joint),
+        init=init,
+        tokenizer_folder=tokenizer,
+        vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
+        teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
+        device=device,
+    )
     with _termination_interrupts():
-        record = trainer.run(stop_after=stop_after, quiet=quiet)
+        if method == ALL:
+            for name, value in (
+                ("iterations", iterations),
+                ("stage-one", stage_one),
+                ("stop-after", stop_after),
+            ):
+                if value is not None:
+                    raise ValueError(f"--{name} {value} is for one method, not for {ALL}")
+
+            def report(name: str, trainer: Trainer) -> None:
+                if not quiet:
+                    typer.echo(f"{name}: step {trainer.step} of {trainer.total_steps}")
+
+            record = train_all(start, output, report=report, quiet=quiet)
+        elif method == TEACHER:
+            check_folder(output, resume)
+            trainer = prepare_teacher(splits, TrainingOptions(**settings), output, device=device)
+            record = run(trainer, stop_after, quiet)
+        else:
+            record = train_method(
+                start,
+                output,
+                method,
+                iterations,
+                stage_one=stage_one,
+                resume=resume,
+                stop_after=stop_after,
+                quiet=quiet,
+            )
     if json_file is not None:
         write_json(json_file, record)
-    if not quiet and record["best"] is not None:
+    if quiet:
+        return
+    if method == ALL:
+        print_table(
+            "dev accuracy by iteration, %; added parameters; training", *summary_rows(record["methods"])
+        )
+    elif record["best"] is not None:
         best = record["best"]
         typer.echo(f"best step {best['step']}: dev accuracy {best['dev_accuracy'][-1]:.4f}")
 

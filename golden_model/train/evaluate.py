@@ -1,16 +1,17 @@
-"""Logits and scores of a float ELBERT on a whole data set."""
+"""Logits of a float model on a whole data set."""
 
 from __future__ import annotations
 
 import torch
 
 from golden_model.albert import ElbertForSequenceClassification
+from golden_model.methods.model import ExitModel
 from golden_model.train.batches import Encoded, collate
 
 
 @torch.inference_mode()
 def all_logits(
-    model: ElbertForSequenceClassification, encoded: Encoded, pad_id: int, batch_size: int = 64
+    model: ElbertForSequenceClassification | ExitModel, encoded: Encoded, pad_id: int, batch_size: int = 64
 ) -> torch.Tensor:
     """Logits of every iteration and sample in the data's own order, float32 [iterations, samples, classes].
 

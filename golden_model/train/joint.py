@@ -1,23 +1,29 @@
-"""ELBERT's objective: every exit of the shared layer, pooler and classifier learns at once."""
+"""The methods' objective: a weighted sum over the exits, from labels, a teacher, or both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn import functional
 
-from golden_model.albert import ElbertForSequenceClassification
+from golden_model.methods.count import Work, count
+from golden_model.methods.files import write_heads
+from golden_model.methods.model import ExitModel
+from golden_model.methods.names import TWO_STAGES
 from golden_model.metrics import iteration_scores
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate
 from golden_model.train.distillation import Distillation
 from golden_model.train.evaluate import all_logits
 from golden_model.train.files import EXIT_WEIGHTS_FILE, save_tensors, write_checkpoint
-from golden_model.train.loss import EXIT_WEIGHT_START, JointLoss
+from golden_model.train.loss import EXIT_WEIGHT_START, ExitLoss, FixedLoss, JointLoss
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions
 
@@ -46,19 +52,50 @@ class JointOptions(TrainingOptions):
     """Weight of the hidden states' error against the teacher's."""
 
 
+def exit_loss(method: str, iterations: int, options: JointOptions) -> tuple[list[int], ExitLoss]:
+    """Which exits a method trains, counted from 1, and how it weighs their losses.
+
+    ELBERT: all, :class:`JointLoss`. PABEE (Zhou et al. 2020, section 3.3): all, sum_j j·CE_j / sum_j j.
+    Plain ALBERT: the last. DeeBERT and FastBERT: all but the last, each with weight 1 (their released codes).
+    """
+    every = list(range(1, iterations + 1))
+    if method == "elbert":
+        return every, JointLoss(iterations, options.weighting, options.exit_start)
+    if method == "pabee":
+        return every, FixedLoss([i / sum(every) for i in every])
+    if method == "albert":
+        return [iterations], FixedLoss([1.0])
+    return every[:-1], FixedLoss([1.0] * (iterations - 1))
+
+
 class JointExits(Objective):
-    """Trains a whole ELBERT with :class:`JointLoss`, from labels, a teacher, or both."""
+    """Trains the exits of a method with the sum that :func:`exit_loss` gives.
+
+    The two-stage methods train their heads alone: backbone, pooler and classifier are frozen.
+    """
+
+    needs_labels = True
+    """Whether a sample without label and without a teacher's answer has nothing to learn from."""
 
     def __init__(
         self,
-        model: ElbertForSequenceClassification,
+        model: ExitModel,
         tokenizer: ElbertTokenizer,
         train: Encoded,
         dev: Encoded,
         options: JointOptions,
         distillation: Distillation | None = None,
+        stage_one: dict[str, Any] | None = None,
     ) -> None:
         """Samples whose label is negative have none and learn from the teacher alone.
+
+        Args:
+            model: Of a method; what it freezes is set here.
+            tokenizer: The data's, written beside the weights.
+            train, dev: Sentences.
+            options: The run's numbers.
+            distillation: The teacher beside the training data.
+            stage_one: ``training_cost`` of the run the model comes from, for a two-stage method.
 
         Raises:
             ValueError: when a sentence is longer than the model's position embedding, the options ask for a
@@ -72,17 +109,25 @@ class JointExits(Objective):
             )
         if distillation is None and (options.soft or options.hidden):
             raise ValueError(f"soft {options.soft} and hidden {options.hidden} ask for a teacher")
-        if bool((train.labels < 0).any()) and not options.soft:
+        if self.needs_labels and bool((train.labels < 0).any()) and not options.soft:
             raise ValueError("samples without label need a teacher and a soft share above 0")
         self.model, self.tokenizer = model, tokenizer
         self.train_data, self.dev_data = train, dev
         self.options = options
         self.distillation = distillation
-        self.joint_loss = JointLoss(model.config.num_hidden_layers, options.weighting, options.exit_start)
+        self.stage_one = stage_one
+        self.two_stages = model.method in TWO_STAGES
+        self.exits, self.joint_loss = exit_loss(model.method, model.iterations, options)
         self.joint_loss.to(self.device)
         self.lengths = [len(ids) for ids in train.ids]
-        for name, parameter in model.model.named_parameters():
-            parameter.requires_grad_(not name.startswith(FROZEN[options.freeze] or ("\0",)))
+        frozen = ("",) if self.two_stages else FROZEN[options.freeze] or ("\0",)
+        for name, parameter in self._backbone.named_parameters():
+            parameter.requires_grad_(not name.startswith(frozen))
+
+    @property
+    def _backbone(self) -> nn.Module:
+        """Hugging Face's model, as it is stored."""
+        return self.model.backbone.model
 
     @property
     def module(self) -> nn.Module:
@@ -91,12 +136,14 @@ class JointExits(Objective):
 
     @property
     def groups(self) -> list[ParameterGroup]:
-        """The model's parameters, and t at its own rate."""
+        """The model's parameters, and ELBERT's t at its own rate."""
         options = self.options
-        found = layer_groups(self.model.model.named_parameters(), options.learning_rate, options.weight_decay)
-        t = self.joint_loss.t
-        if t.requires_grad and t.numel():
-            found.append(ParameterGroup([("exit_weights.t", t)], options.exit_learning_rate))
+        own = ((f"heads.{name}", value) for name, value in self.model.heads.named_parameters())
+        named = chain(self._backbone.named_parameters(), own)
+        found = layer_groups(named, options.learning_rate, options.weight_decay)
+        for name, t in self.joint_loss.named_parameters():
+            if t.requires_grad and t.numel():
+                found.append(ParameterGroup([(f"exit_weights.{name}", t)], options.exit_learning_rate))
         return found
 
     def loss(self, index: Sequence[int]) -> torch.Tensor:
@@ -104,8 +151,9 @@ class JointExits(Objective):
         options = self.options
         batch = collate(self.train_data, index, self.tokenizer.pad_id).to(self.device)
         if self.distillation is None:
-            return self.joint_loss(self.model(batch.ids, batch.mask, batch.types), batch.labels)[0]
-        logits, hidden = self.model(batch.ids, batch.mask, batch.types, hidden_states=True)
+            logits = self.model(batch.ids, batch.mask, batch.types, self.exits)
+            return self.joint_loss(logits, batch.labels)[0]
+        logits, hidden = self.model(batch.ids, batch.mask, batch.types, self.exits, hidden_states=True)
         answers, states = self.distillation.teach(index, self.device)
         total = torch.zeros((), device=self.device)
         if options.soft:
@@ -116,18 +164,21 @@ class JointExits(Objective):
             total = total + self.joint_loss(logits, batch.labels)[0]
         if options.hidden:
             errors = self.distillation.errors(hidden[1:], states, batch.mask)
-            total = total + options.hidden * self.joint_loss.iterations * errors.mean()
+            total = total + options.hidden * float(self.joint_loss.weights().sum()) * errors.mean()
         return total
+
+    def dev_loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """Loss (scalar) of all exits' logits [iterations, samples, classes] on the dev data's labels."""
+        chosen = logits[[i - 1 for i in self.exits]]
+        return self.joint_loss(chosen.to(self.device), self.dev_data.labels.to(self.device))[0]
 
     def evaluate(self) -> dict[str, Any]:
         """Scores of every iteration on the dev data."""
-        logits = all_logits(self.model, self.dev_data, self.tokenizer.pad_id)
-        total, each = self.joint_loss.cpu()(logits, self.dev_data.labels)
-        self.joint_loss.to(self.device)
-        found = iteration_scores(logits, self.dev_data.labels)
+        logits, labels = all_logits(self.model, self.dev_data, self.tokenizer.pad_id), self.dev_data.labels
+        found = iteration_scores(logits, labels)
         return {
-            "dev_loss": round(float(total), 5),
-            "dev_cross_entropy": [round(float(v), 5) for v in each],
+            "dev_loss": round(float(self.dev_loss(logits)), 5),
+            "dev_cross_entropy": [round(float(functional.cross_entropy(each, labels)), 5) for each in logits],
             "dev_accuracy": [round(s.accuracy, 6) for s in found],
             "dev_f1": [round(s.f1, 6) for s in found],
             "dev_mcc": [round(s.mcc, 6) for s in found],
@@ -135,15 +186,64 @@ class JointExits(Objective):
         }
 
     def score(self, entry: dict[str, Any]) -> float:
-        """Accuracy of the last iteration."""
-        return entry["dev_accuracy"][-1]
+        """Accuracy of the last exit that learns."""
+        return entry["dev_accuracy"][self.exits[-1] - 1]
 
     def describe(self, entry: dict[str, Any]) -> str:
         """Accuracy of every iteration, %."""
         return "dev accuracy " + " ".join(f"{100 * v:.1f}" for v in entry["dev_accuracy"])
 
+    @property
+    def work(self) -> Work:
+        """What a step computes of every sample."""
+        teacher = None if self.distillation is None else self.distillation.teacher.model.config
+        return Work(self.model, self.exits, teacher)
+
+    def account(self, batches: Iterable[tuple[int, int]], steps: int, seconds: float) -> dict[str, Any]:
+        """The method, what it adds to ALBERT's parameters, and what its training has cost, stage by stage."""
+        stages: list[dict[str, Any]] = [] if self.stage_one is None else list(self.stage_one["stages"])
+        cost = asdict(count(self.work, batches, steps, seconds))
+        stages.append({"stage": len(stages) + 1, **cost})
+        return {
+            "method": self.model.method,
+            "iterations": self.model.iterations,
+            "added_parameters": self.model.added_parameters,
+            "training_cost": {**{key: sum(stage[key] for stage in stages) for key in cost}, "stages": stages},
+        }
+
     def write(self, folder: Path, record: dict[str, Any]) -> None:
-        """A Hugging Face checkpoint, and t beside it."""
-        write_checkpoint(folder, self.model.model, self.tokenizer, record)
-        t: dict[str, torch.Tensor] = {"t": self.joint_loss.t}
-        save_tensors(t, folder / EXIT_WEIGHTS_FILE, {"weighting": self.joint_loss.weighting})
+        """A Hugging Face checkpoint; beside it the method's own heads, or ELBERT's t."""
+        write_checkpoint(folder, self.model.backbone.model, self.tokenizer, record)
+        write_heads(folder, self.model)
+        if isinstance(self.joint_loss, JointLoss):
+            t: dict[str, torch.Tensor] = {"t": self.joint_loss.t}
+            save_tensors(t, folder / EXIT_WEIGHTS_FILE, {"weighting": self.joint_loss.weighting})
+
+
+class SelfDistillation(JointExits):
+    """FastBERT's second stage: each branch learns the frozen last exit's probabilities, without labels.
+
+    loss = sum_i KL(p_L || p_i), mean over the batch, as the released code computes it (the paper writes the
+    two the other way round).
+    """
+
+    needs_labels = False
+
+    def loss(self, index: Sequence[int]) -> torch.Tensor:
+        """Of the samples ``index``."""
+        batch = collate(self.train_data, index, self.tokenizer.pad_id).to(self.device)
+        return self.divergence(self.model(batch.ids, batch.mask, batch.types))
+
+    def dev_loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """The same divergence on the dev data."""
+        return self.divergence(logits.to(self.device))
+
+    def divergence(self, logits: torch.Tensor) -> torch.Tensor:
+        """Loss (scalar) of all exits' logits [iterations, batch, classes]."""
+        unlabelled = torch.full(logits.shape[1:2], -1, device=logits.device)
+        return self.joint_loss.soft(logits[:-1], unlabelled, logits[-1].detach(), share=1.0, temperature=1.0)
+
+    @property
+    def work(self) -> Work:
+        """The last exit answers too."""
+        return Work(self.model, [*self.exits, self.model.iterations])

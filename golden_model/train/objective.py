@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,16 @@ class Objective(ABC):
     @abstractmethod
     def write(self, folder: Path, record: dict[str, Any]) -> None:
         """Writes the present weights as a complete checkpoint folder, every file whole."""
+
+    def account(self, batches: Iterable[tuple[int, int]], steps: int, seconds: float) -> dict[str, Any]:
+        """JSON-able facts about the run so far, for the record; none by default.
+
+        Args:
+            batches: Rows and width of every batch that was trained on; made when iterated.
+            steps: Of the optimiser.
+            seconds: Of the clock.
+        """
+        return {}
 
     @property
     def device(self) -> torch.device:

@@ -13,14 +13,18 @@ import torch
 from golden_model.albert import ElbertForSequenceClassification, name_labels
 from golden_model.config import ElbertConfig
 from golden_model.datasets import Columns, TextDataset, load_dataset, read_texts
+from golden_model.methods.files import read_model, weights_sha256
+from golden_model.methods.model import ExitModel
+from golden_model.methods.names import TWO_STAGES
 from golden_model.results import sha256_of
 from golden_model.tasks import load_task
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.batches import Encoded, encode
+from golden_model.train.devices import find_device
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
 from golden_model.train.files import WEIGHTS_FILE
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
-from golden_model.train.joint import JointExits, JointOptions
+from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
 from golden_model.train.teacher import TeacherLabels
 from golden_model.train.texts import digest, read_sentences
 from golden_model.train.trainer import Trainer, TrainingOptions
@@ -83,6 +87,14 @@ class Teaching:
     rows: int | None = None
 
 
+STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3)}
+"""Learning rate and length of a second stage, as multiples of the options' own.
+
+DeeBERT's released code repeats the first stage's; FastBERT's paper fine-tunes for 3 epochs at 2e-5 and
+distils for 5 at 2e-4.
+"""
+
+
 def prepare(
     splits: Splits,
     config: ElbertConfig,
@@ -93,20 +105,29 @@ def prepare(
     tokenizer_folder: Path | None = None,
     vocabulary: Vocabulary | None = None,
     teaching: Teaching | None = None,
+    method: str = "elbert",
+    iterations: int | None = None,
+    stage_one: Path | None = None,
+    device: str = "cpu",
 ) -> Trainer:
-    """Everything before the first step of a joint training.
+    """Everything before the first step of a method's training.
 
     Args:
         splits: The data.
         config: Geometry; its ``num_labels`` is replaced by the number of classes in the training data. A
             vocabulary smaller than the tokenizer's means pruning.
-        options: The run's numbers.
+        options: The run's numbers; a second stage's follow from them by :data:`STAGE_TWO`.
         output: The run's folder.
         init: ``minilm``, ``fresh``, or the folder of a local ALBERT checkpoint (then its geometry counts; a
             whole vocabulary is pruned to ``config``'s).
         tokenizer_folder: Needed for ``fresh``; otherwise the start's own by default.
         vocabulary: What ranks the pruned vocabulary after the training data.
         teaching: None: learn from labels alone.
+        method: One of ``methods.names.METHODS``.
+        iterations: Of a plain ALBERT; None: all.
+        stage_one: A two-stage method's start in place of ``init``: a finished run of the plain ALBERT with
+            all iterations on the same data.
+        device: As ``devices.find_device`` takes it.
 
     Raises:
         FileNotFoundError: naming the file that is not there.
@@ -117,7 +138,57 @@ def prepare(
             f"max_length {options.max_length} is above max_position_embeddings "
             f"{config.max_position_embeddings}"
         )
-    vocabulary = vocabulary or Vocabulary()
+    if (method in TWO_STAGES) != (stage_one is not None):
+        wants = "wants" if method in TWO_STAGES else "has no use for"
+        raise ValueError(f"{method} {wants} a finished stage one")
+    place = find_device(device)
+    costs: dict[str, Any] | None = None
+    if stage_one is None:
+        vocabulary = vocabulary or Vocabulary()
+        backbone, tokenizer, facts = _start(splits, config, options, init, tokenizer_folder, vocabulary)
+    else:
+        backbone, tokenizer, facts, costs = _after_stage_one(stage_one, splits)
+        options = second_options(options, method)
+    model = ExitModel(backbone, method, iterations, options.seed).to(place)
+    facts |= {"method": method, "iterations": model.iterations}
+    train = encode(splits.train, tokenizer, options.max_length)
+    distillation = None
+    if teaching is not None:
+        train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
+        distillation.teacher.to(place)
+    dev = encode(splits.dev, tokenizer, options.max_length)
+    if method == "fastbert":
+        distillation = None  # only the teacher's unlabelled sentences count: it learns from its last exit
+    kind = SelfDistillation if method == "fastbert" else JointExits
+    objective = kind(model, tokenizer, train, dev, options, distillation, costs)
+    return Trainer(objective, options, output, facts)
+
+
+def second_options(options: JointOptions, method: str) -> JointOptions:
+    """Numbers of a two-stage method's second stage, after :data:`STAGE_TWO`.
+
+    The hidden states are frozen, so the teacher's are not learnt; FastBERT's teacher is its own last exit.
+    """
+    rate, length = STAGE_TWO[method]
+    changes: dict[str, Any] = {
+        "learning_rate": options.learning_rate * rate,
+        "epochs": options.epochs * length,
+        "max_steps": None if options.max_steps is None else round(options.max_steps * length),
+        "hidden": 0.0,
+        "soft": 0.0 if method == "fastbert" else options.soft,
+    }
+    return options.model_copy(update=changes)
+
+
+def _start(
+    splits: Splits,
+    config: ElbertConfig,
+    options: JointOptions,
+    init: str,
+    tokenizer_folder: Path | None,
+    vocabulary: Vocabulary,
+) -> tuple[ElbertForSequenceClassification, ElbertTokenizer, dict[str, Any]]:
+    """Model, tokenizer, and facts for the record, before any training on the task."""
     source = minilm_folder() if init == "minilm" else None if init == "fresh" else Path(init)
     folder = tokenizer_folder or source
     if folder is None:
@@ -151,17 +222,46 @@ def prepare(
     }
     if source is not None:
         facts["start_sha256"] = sha256_of(source / WEIGHTS_FILE)
-    train = encode(splits.train, tokenizer, options.max_length)
-    distillation = None
-    if teaching is not None:
-        train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
-    dev = encode(splits.dev, tokenizer, options.max_length)
-    objective = JointExits(model, tokenizer, train, dev, options, distillation)
-    return Trainer(objective, options, output, facts)
+    return model, tokenizer, facts
+
+
+def _after_stage_one(
+    folder: Path, splits: Splits
+) -> tuple[ElbertForSequenceClassification, ElbertTokenizer, dict[str, Any], dict[str, Any]]:
+    """Model, tokenizer, facts and training cost of a finished stage one: a run, or its ``latest``.
+
+    Raises:
+        ValueError: it is another method's run, a cut one, unfinished, or of other data.
+    """
+    folder = folder / "latest" if (folder / "latest").is_dir() else folder
+    loaded, tokenizer, record = read_model(folder)
+    inputs = record.get("inputs", {})
+    depth = inputs.get("config", {}).get("num_hidden_layers")
+    if loaded.method != "albert" or loaded.iterations != depth:
+        raise ValueError(
+            f"{folder} is {loaded.method} with {loaded.iterations} of {depth} iterations; "
+            f"a stage one is albert with all"
+        )
+    if record["step"] < record["total_steps"]:
+        raise ValueError(f"{folder} is at step {record['step']} of {record['total_steps']}: not finished")
+    changed = [key for key, value in splits.facts().items() if inputs.get(key) != value]
+    if changed:
+        raise ValueError(f"{folder} was trained on other inputs: {', '.join(changed)} differ")
+    facts = {
+        "init": "stage-one",
+        "config": loaded.config.model_dump(),
+        **splits.facts(),
+        "start_sha256": weights_sha256(folder),
+    }
+    return loaded.backbone, tokenizer, facts, record["training_cost"]
 
 
 def prepare_teacher(
-    splits: Splits, options: TrainingOptions, output: Path, folder: Path | None = None
+    splits: Splits,
+    options: TrainingOptions,
+    output: Path,
+    folder: Path | None = None,
+    device: str = "cpu",
 ) -> Trainer:
     """Everything before the first step of a teacher's fine-tuning.
 
@@ -170,7 +270,9 @@ def prepare_teacher(
         options: The run's numbers.
         output: The run's folder.
         folder: A BERT; None: MiniLM.
+        device: As ``devices.find_device`` takes it.
     """
+    place = find_device(device)
     folder = folder or minilm_folder()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -178,6 +280,7 @@ def prepare_teacher(
     name_labels(teacher.model.config, splits.train.label_names)
     facts = {"start_sha256": sha256_of(folder / WEIGHTS_FILE), **splits.facts()}
     train, dev = (encode(part, teacher.tokenizer, options.max_length) for part in (splits.train, splits.dev))
+    teacher.to(place)
     return Trainer(TeacherLabels(teacher, train, dev, options), options, output, facts)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,11 @@ class Trainer:
         )
         self.header = header(options.seed, self.facts.get("start_sha256"))
 
+    @property
+    def finished(self) -> bool:
+        """Whether every planned step is done."""
+        return self.step >= self.total_steps
+
     def rate_factor(self, step: int) -> float:
         """Share of the full learning rate at a step: linear rise over the warm-up, then linear fall to 0."""
         warm = self.options.warmup * self.total_steps
@@ -141,7 +147,7 @@ class Trainer:
                 for name, parameter in self.objective.named():
                     parameter.copy_(file.get_tensor(f"parameter/{name}"))
                     state = {
-                        key: file.get_tensor(f"optimizer/{key}/{name}").clone()
+                        key: file.get_tensor(f"optimizer/{key}/{name}").to(parameter.device, copy=True)
                         for key in ("step", "exp_avg", "exp_avg_sq")
                         if f"optimizer/{key}/{name}" in keys
                     }
@@ -168,9 +174,23 @@ class Trainer:
             "inputs": self.facts,
             "parameters": sum(p.numel() for p in self.objective.module.parameters()),
             "trained_parameters": sum(p.numel() for _, p in self.objective.named()),
+            **self.objective.account(self.processed(), self.step, self.seconds),
             "best": self.best,
             "history": self.history,
         }
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Sample numbers of every batch of an epoch."""
+        options = self.options
+        return epoch_batches(self.objective.lengths, options.batch_size, options.seed, epoch)
+
+    def processed(self) -> Iterator[tuple[int, int]]:
+        """Rows and width, its padding included, of every batch up to the present step."""
+        lengths = self.objective.lengths
+        for first in range(0, self.step, self.steps_per_epoch):
+            batches = self.batches(first // self.steps_per_epoch)
+            for index in batches[: self.step - first]:
+                yield len(index), max(lengths[i] for i in index)
 
     def evaluate(self) -> dict[str, Any]:
         """The objective's measurements, kept in the history; writes ``latest/`` and, if better, ``best/``."""
@@ -232,7 +252,6 @@ class Trainer:
         On KeyboardInterrupt it saves first; what is lost on a kill is less than ``save_every`` steps.
         """
         goal = self.total_steps if stop_after is None else min(stop_after, self.total_steps)
-        lengths = self.objective.lengths
         self._recent.clear()
         self.objective.module.train()
         columns = (
@@ -250,7 +269,7 @@ class Trainer:
                 while self.step < goal:
                     if self.step // self.steps_per_epoch != epoch:
                         epoch = self.step // self.steps_per_epoch
-                        batches = epoch_batches(lengths, self.options.batch_size, self.options.seed, epoch)
+                        batches = self.batches(epoch)
                     self._recent.append(self.train_step(batches[self.step % self.steps_per_epoch]))
                     self.seconds = before + time.monotonic() - began
                     mean = sum(self._recent) / len(self._recent)

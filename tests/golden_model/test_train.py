@@ -27,7 +27,6 @@ from golden_model.evaluate import evaluate, open_backend
 from golden_model.exits import ExitPolicy
 from golden_model.metrics import iteration_scores, scores
 from golden_model.results import ROOT
-from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate, encode, epoch_batches
 from golden_model.train.export import export
 from golden_model.train.joint import JointOptions
@@ -52,25 +51,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def task(tmp_path: Path, make_full) -> Path:
-    """A folder in SST-2's layout: a sentence is positive when it has more good than bad in it."""
-    draw = random.Random(0)
-    folder = tmp_path / "task"
-    folder.mkdir()
-    for split, rows in (("train", 320), ("dev", 80)):
-        lines = ["sentence\tlabel"]
-        while len(lines) <= rows:
-            words = [draw.choice(["good", "bad", "film", "the", "very", "is", ","]) for _ in range(8)]
-            words = words[: draw.randint(2, 8)]
-            lead = words.count("good") - words.count("bad")
-            if lead:
-                lines.append(f"{' '.join(words)} \t{int(lead > 0)}")
-        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
-    ElbertTokenizer(make_full()).save(folder)
-    return folder
 
 
 def make_trainer(task: Path, output: Path, **changes: object) -> Trainer:

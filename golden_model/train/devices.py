@@ -1,0 +1,26 @@
+"""Where training computes."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is any).
+
+    Raises:
+        ValueError: for another name, and for a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        raise ValueError(f"device {name!r} is not one of cpu, cuda, cuda:N, auto")
+    found = torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (found.index or 0) >= count:
+        raise ValueError(f"device {name!r}: there are {count} CUDA devices")
+    return found

@@ -1,0 +1,140 @@
+"""Trains one method, or every run that a comparison of the methods wants, each in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from golden_model.methods.names import TWO_STAGES, compared_runs, run_name
+from golden_model.train.files import STATE_FILE
+from golden_model.train.trainer import Trainer
+
+STAGE_ONE = "stage-1"
+"""Folder, in a two-stage method's own, of the first stage it trains itself."""
+
+
+class Prepare(Protocol):
+    """``setup.prepare`` with data, geometry, options and start filled in."""
+
+    def __call__(
+        self, output: Path, *, method: str, iterations: int | None = None, stage_one: Path | None = None
+    ) -> Trainer:
+        """Everything before the first step."""
+        ...
+
+
+def train_method(
+    prepare: Prepare,
+    output: Path,
+    method: str,
+    iterations: int | None = None,
+    *,
+    stage_one: Path | None = None,
+    resume: bool = False,
+    stop_after: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains a method; one of two stages without ``stage_one`` trains that first, into ``output/stage-1``.
+
+    Args:
+        prepare: Makes the trainer.
+        output: The run's folder.
+        method: One of ``methods.names.METHODS``.
+        iterations: Of a plain ALBERT; None: all.
+        stage_one: A finished run of the plain ALBERT, for a two-stage method.
+        resume: Continue what is there; a finished first stage is taken as it is.
+        stop_after: Pause after this many steps in all, of the stage that is being trained.
+        quiet: No output.
+
+    Returns:
+        The record; of the first stage, when ``stop_after`` ended that.
+
+    Raises:
+        ValueError: ``resume`` and there is nothing to resume, or not ``resume`` and there is.
+    """
+    check_folder(output, resume)
+    if method in TWO_STAGES and stage_one is None:
+        stage_one = output / STAGE_ONE
+        record = run(prepare(stage_one, method="albert"), stop_after, quiet)
+        if record["step"] < record["total_steps"]:
+            return record
+    return run(prepare(output, method=method, iterations=iterations, stage_one=stage_one), stop_after, quiet)
+
+
+def train_all(
+    prepare: Prepare,
+    output: Path,
+    *,
+    report: Callable[[str, Trainer], None] = lambda name, trainer: None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains every run of ``methods.names.compared_runs`` into ``output/<name>``, with the same options.
+
+    Finished runs stay as they are, an unfinished one is resumed. The two-stage methods start from the plain
+    ALBERT of full depth.
+
+    Args:
+        prepare: Makes the trainers.
+        output: Folder of the runs.
+        report: Told each run's name and trainer before it goes on.
+        quiet: No output.
+
+    Returns:
+        JSON-able: header, and per name a :func:`summary`.
+
+    Raises:
+        ValueError: a run in the folder had other options or other data.
+    """
+    first = prepare(output / run_name("elbert", 0), method="elbert")
+    depth = first.facts["iterations"]
+    found: dict[str, Any] = {}
+    for method, iterations in compared_runs(depth):
+        name = run_name(method, iterations)
+        stage_one = output / run_name("albert", depth) if method in TWO_STAGES else None
+        trainer = first
+        if method != "elbert":
+            trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
+        trainer.resume()  # what is reported is where it goes on
+        report(name, trainer)
+        found[name] = summary(run(trainer, None, quiet))
+    return {"header": first.header, "methods": found}
+
+
+def check_folder(output: Path, resume: bool) -> None:
+    """Raises ValueError when there is a run and ``resume`` is not asked for, or none and it is."""
+    begun = any((folder / STATE_FILE).is_file() for folder in (output, output / STAGE_ONE))
+    if begun and not resume:
+        raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
+    if resume and not begun:
+        raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
+
+
+def run(trainer: Trainer, stop_after: int | None = None, quiet: bool = False) -> dict[str, Any]:
+    """Begins a run or goes on with it; a finished one stays as it is. Returns its record."""
+    trainer.resume()
+    return trainer.record() if trainer.finished else trainer.run(stop_after=stop_after, quiet=quiet)
+
+
+def summary(record: dict[str, Any]) -> dict[str, Any]:
+    """What a comparison shows first of a run's record."""
+    last = record["history"][-1]
+    keys = ("method", "iterations", "added_parameters", "training_cost")
+    return {
+        "step": record["step"],
+        **{key: record[key] for key in keys},
+        **{key: last[key] for key in ("dev_accuracy", "dev_f1", "dev_mcc")},
+    }
+
+
+def summary_rows(methods: dict[str, Any]) -> tuple[list[str], Sequence[list[object]]]:
+    """Columns and rows of a table of :func:`train_all`'s methods; accuracy in %, 10^12 multiply-adds."""
+    depth = max(found["iterations"] for found in methods.values())
+    columns = ["run", *(str(i) for i in range(1, depth + 1)), "added", "macs, T", "steps"]
+    rows: list[list[object]] = []
+    for name, found in methods.items():
+        accuracy = [f"{100 * value:.1f}" for value in found["dev_accuracy"]]
+        cost = found["training_cost"]
+        tail = [found["added_parameters"], f"{cost['macs'] / 1e12:.2f}", cost["steps"]]
+        rows.append([name, *accuracy, *[None] * (depth - len(accuracy)), *tail])
+    return columns, rows
