@@ -46,7 +46,7 @@ def _termination_interrupts() -> Iterator[None]:
 def train(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Annotated[
-        str | None, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME[/CONFIG].")
+        str | None, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME, hub:NAME/CONFIG.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="A task of the registry instead of DATA.")] = None,
     method: Annotated[
@@ -359,7 +359,7 @@ def evaluate(
 def export_float(
     source: Annotated[Path, typer.Argument(help="Checkpoint folder that training wrote: RUN/best.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write.")],
-    data: Annotated[str, typer.Option(help="Folder with dev.tsv, or hub:NAME[/CONFIG].")],
+    data: Annotated[str, typer.Option(help="Folder with dev.tsv, or hub:NAME, hub:NAME/CONFIG.")],
     vocabulary: Annotated[
         int | None, typer.Option(help="Keep only so many pieces of a pruned vocabulary.")
     ] = None,

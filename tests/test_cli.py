@@ -130,3 +130,16 @@ def test_hash_of_a_folder_depends_on_names_and_contents(tmp_path: Path):
     assert len({first, changed, results.sha256_of(tmp_path)}) == 3
     with pytest.raises(FileNotFoundError):
         results.sha256_of(tmp_path / "none")
+
+
+def test_every_command_prints_its_help(capsys):
+    """A stray bracket in a help text is markup to rich, and an exception to the user."""
+
+    def visit(command, context) -> int:
+        command.get_help(context)
+        assert "Usage:" in capsys.readouterr().out
+        inner = getattr(command, "commands", {})
+        return 1 + sum(visit(each, type(context)(each, parent=context)) for each in inner.values())
+
+    root = typer.main.get_command(cli.build_app())
+    assert visit(root, root.context_class(root)) > 8
