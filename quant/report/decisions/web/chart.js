@@ -93,7 +93,8 @@ const tip = {
     this.box.hidden = false;
     const { innerWidth, innerHeight } = window;
     const place = event.target.getBoundingClientRect();
-    const [x, y] = event.clientX === undefined ? [place.right, place.top] : [event.clientX, event.clientY];
+    this.follows = event.clientX !== undefined; // the pointer, not the keyboard's focus
+    const [x, y] = this.follows ? [event.clientX, event.clientY] : [place.right, place.top];
     const { width, height } = this.box.getBoundingClientRect();
     this.box.style.left = `${Math.max(4, x + 14 + width > innerWidth ? x - width - 12 : x + 14)}px`;
     this.box.style.top = `${Math.max(4, y + 14 + height > innerHeight ? y - height - 10 : y + 14)}px`;

@@ -21,7 +21,7 @@ byId("attention-special").addEventListener("change", (event) => { attention.spec
 byId("iteration").addEventListener("input", (event) => { stop(); show(Number(event.target.value)); });
 byId("play").addEventListener("click", play);
 addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hide(); });
-addEventListener("scroll", () => tip.hide(), { passive: true });
+addEventListener("scroll", () => { if (tip.follows) tip.hide(); }, { passive: true });
 
 // Begin with the right exit whose confidence grew most on the way.
 const growth = (s) => (s.quadrant === 0 && s.exit < LAST ? s.trueClass[s.exit - 1] - s.trueClass[0] : -1);
