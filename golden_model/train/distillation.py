@@ -18,11 +18,14 @@ from golden_model.train.initialise import bert_weights
 class BertTeacher(nn.Module):
     """A ``BertForSequenceClassification``; a bare encoder (MiniLM as it comes) gets a fresh classifier."""
 
-    def __init__(self, model: BertForSequenceClassification, tokenizer: ElbertTokenizer) -> None:
-        """Takes the model over; ``tokenizer`` speaks in its ids."""
+    def __init__(
+        self, model: BertForSequenceClassification, tokenizer: ElbertTokenizer, has_task: bool = True
+    ) -> None:
+        """Takes the model over; ``tokenizer`` speaks in its ids; ``has_task``: its classifier was trained."""
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self.has_task = has_task
         # as for the student: on sentences this short PyTorch's fused attention is the slower one (CPU)
         model.set_attn_implementation("eager")
 
@@ -61,7 +64,7 @@ class BertTeacher(nn.Module):
             raise ValueError(
                 f"{folder}: {len(refused)} weights do not fit a BERT classifier, first {refused[0]!r}"
             )
-        return cls(model, ElbertTokenizer.from_folder(folder))
+        return cls(model, ElbertTokenizer.from_folder(folder), has_task="classifier.weight" in weights)
 
     @property
     def layers(self) -> int:

@@ -18,6 +18,7 @@ from golden_model.config import ElbertConfig
 from golden_model.results import sha256_of
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import Encoded, collate
+from golden_model.train.devices import find_device
 from golden_model.train.distillation import BertTeacher, Distillation, hidden_errors, iteration_of_layer
 from golden_model.train.files import WEIGHTS_FILE, write_checkpoint
 from golden_model.train.initialise import LAYER, copy_layer, fresh, from_bert_layer
@@ -132,11 +133,9 @@ class HiddenStates(Objective):
         return "variance missed, % " + " ".join(f"{100 * v:.1f}" for v in entry["held_out_error"])
 
     def write(self, folder: Path, record: dict[str, Any]) -> None:
-        """A Hugging Face checkpoint with the teacher's pooler and classifier behind the last readout.
-
-        Of a teacher without a task they have not learnt anything yet.
-        """
-        self.answer_as_teacher()
+        """A Hugging Face checkpoint, with the pooler and classifier of a teacher that has learnt a task."""
+        if self.train_data.teacher.has_task:
+            self.answer_as_teacher()
         write_checkpoint(folder, self.model.model, self.tokenizer, record)
 
     @torch.no_grad()
@@ -172,12 +171,13 @@ def prepare_pretraining(
         teacher_folder: A BERT with its tokenizer.
         init: A checkpoint whose shared layer to start from; None: the teacher's ``options.start_layer``.
         held_out_one_in: One sentence in so many measures and is not trained on.
-        device: Where PyTorch computes.
+        device: As ``devices.find_device`` takes it.
 
     Raises:
         FileNotFoundError: naming the file that is not there.
         ValueError: naming the value and its bound.
     """
+    place = find_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)  # a bare teacher's classifier is drawn
         teacher = BertTeacher.from_folder(teacher_folder, config.num_labels)
@@ -193,8 +193,8 @@ def prepare_pretraining(
     kept, held = hold_out(joined, held_out_one_in)
     if not kept or not held:
         raise ValueError(f"{len(joined)} sentences leave {len(kept)} to train and {len(held)} to hold out")
-    teacher.to(device).eval().requires_grad_(False)
-    model.to(device)
+    teacher.to(place).eval().requires_grad_(False)
+    model.to(place)
     iterations = iteration_of_layer(teacher.layers, options.stretch)
     facts: dict[str, Any] = {
         "config": config.model_dump(),
