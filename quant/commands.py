@@ -1,4 +1,4 @@
-"""Commands of quantisation: ``quantize``."""
+"""Commands of quantisation: ``quantize``, and the studies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from quant.studies import commands as studies
 
 
 def choose_sentences(count: int, samples: int, seed: int) -> list[int]:
@@ -126,3 +128,4 @@ def _compare(
 def register(app: typer.Typer) -> None:
     """Adds the commands of this package to ``app``."""
     app.command("quantize")(quantize)
+    app.add_typer(studies.app, name="study")

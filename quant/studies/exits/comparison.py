@@ -1,0 +1,213 @@
+"""Headline, equal cost and curves: what each contender reaches with thresholds picked on the other half."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quant.studies.exits.contenders import ALBERT, ELBERT, Contender
+from quant.studies.exits.picking import CrossFit, Judge, best_within, cross_fit, fastest
+
+LOSSES = {"loss_0": 0.0, "loss_0_5": 0.5, "loss_1": 1.0, "loss_2": 2.0}
+"""Keys of the headline: points that may be lost against the contender's own full depth."""
+
+BUDGETS = {"2x": 2.0, "3x": 3.0, "4x": 4.0}
+"""Keys of the comparison at equal cost: the speedup that has to be reached."""
+
+CURVE = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
+"""Speedups asked for along a curve."""
+
+INTERVAL = (0.025, 0.975)
+POINTS = 100
+"""Points per unit of score."""
+
+
+def interval(values: Tensor) -> list[float]:
+    """The central 95 % of values [n]."""
+    return torch.quantile(values, torch.tensor(INTERVAL, dtype=values.dtype)).tolist()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A contender before the judge: its settings' scores on every half, computed once."""
+
+    contender: Contender
+    judge: Judge
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """Score of every setting on every half: float64 [S, 2R]."""
+        return self.judge.score(self.contender.outcomes.answers, self.judge.sides())
+
+    @cached_property
+    def costs(self) -> Tensor:
+        """Cost of every setting on every half: float64 [S, 2R]."""
+        sides = self.judge.sides()
+        return self.contender.outcomes.shares @ (sides / sides.sum(1, keepdim=True)).T
+
+    def at_loss(self, points: float) -> Result | None:
+        """Fastest at no more than ``points`` lost on the picking half; None without full depth."""
+        full = self.contender.full
+        if full is None:
+            return None
+        floor = self.judge.score(full.unsqueeze(0), self.judge.sides())[0] - points / POINTS
+        return self._result(fastest(self.scores, self.costs, floor))
+
+    def at_speedup(self, speedup: float) -> Result | None:
+        """Best of at most 1/``speedup`` cost on the picking half; None where no setting is that fast."""
+        return self._result(best_within(self.scores, self.costs, 1 / speedup))
+
+    def _result(self, rows: Tensor) -> Result | None:
+        fit = cross_fit(self.contender.outcomes, rows, self.judge.halves)
+        return None if fit is None else Result(self.contender, self.judge, fit)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contender reached, every sentence treated by a setting that was picked without it."""
+
+    contender: Contender
+    judge: Judge
+    fit: CrossFit
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """Score on all sentences, per split: float64 [R]."""
+        return self.judge.score(self.fit.answers)
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """Share of the iterations computed: float64 [R, N]."""
+        return self.fit.exits.double() / self.contender.outcomes.iterations
+
+    @cached_property
+    def resampled_scores(self) -> Tensor:
+        """Mean score over the splits, per bootstrap resample of the sentences: float64 [B]."""
+        return self.judge.score(self.fit.answers, self.judge.weights).mean(0)
+
+    @cached_property
+    def resampled_costs(self) -> Tensor:
+        """The same for the cost: float64 [B]."""
+        return self.judge.resampled_mean(self.shares.mean(0))
+
+    def as_dict(self, references: dict[str, Tensor | None]) -> dict[str, Any]:
+        """For JSON: means over the splits, intervals over splits and over sentences, and what was picked.
+
+        Args:
+            references: Key of the points lost to the answers [N] they are lost against.
+        """
+        costs, outcomes = self.shares.mean(1), self.contender.outcomes
+        cost, score = float(costs.mean()), float(self.scores.mean())
+        macs = float(outcomes.macs(self.fit.exits).mean())
+        entry: dict[str, Any] = {
+            "speedup": 1 / cost,
+            "accuracy": score,
+            "cost": cost,
+            "mean_exit": cost * outcomes.iterations,
+            "cost_macs": macs,
+            "speedup_macs": 1 / macs,
+        }
+        over_splits = {"speedup": interval(1 / costs), "accuracy": interval(self.scores)}
+        over_sentences = {
+            "speedup": interval(1 / self.resampled_costs),
+            "accuracy": interval(self.resampled_scores),
+        }
+        for key, answers in references.items():
+            if answers is None:
+                entry[key] = None
+                continue
+            full = answers.unsqueeze(0)
+            reference = float(self.judge.score(full)[0])
+            resampled = self.judge.score(full, self.judge.weights)[0]
+            entry[key] = POINTS * (reference - score)
+            over_splits[key] = interval(POINTS * (reference - self.scores))
+            over_sentences[key] = interval(POINTS * (resampled - self.resampled_scores))
+        exits = torch.bincount(self.fit.exits.flatten().long(), minlength=outcomes.iterations + 1)[1:]
+        return {
+            **entry,
+            "interval": over_splits,
+            "interval_sentences": over_sentences,
+            "exits": (exits.double() / exits.sum()).tolist(),
+            "picked": self._picked(),
+        }
+
+    def _picked(self, most: int = 3) -> list[dict[str, Any]]:
+        """The settings picked most often, with their share of the halves."""
+        counts = Counter(self.fit.rows.flatten().tolist())
+        settings = self.contender.outcomes.settings
+        return [
+            {
+                "variant": settings[row].variant,
+                "settings": settings[row].as_dict(),
+                "share": count / self.fit.rows.numel(),
+            }
+            for row, count in counts.most_common(most)
+        ]
+
+
+def compare(contenders: Sequence[Contender], judge: Judge) -> dict[str, Any]:
+    """``headline``, ``equal_cost`` and ``curves`` of a study.
+
+    Args:
+        contenders: From ``contenders.find_contenders``; the first is ELBERT.
+        judge: Knows answers, halves and resamples.
+    """
+    runners = [Runner(contender, judge) for contender in contenders]
+    full = {c.name: c.full for c in contenders}
+
+    def lost(name: str) -> dict[str, Tensor | None]:
+        return {
+            "points_lost": full[name],
+            "points_lost_elbert": full[ELBERT],
+            "points_lost_albert": full.get(ALBERT),
+        }
+
+    headline: dict[str, Any] = {}
+    for key, points in LOSSES.items():
+        found = {runner.contender.name: runner.at_loss(points) for runner in runners}
+        headline[key] = {n: None if r is None else r.as_dict(lost(n)) for n, r in found.items()}
+    equal_cost: dict[str, Any] = {}
+    for key, speedup in BUDGETS.items():
+        found = {runner.contender.name: runner.at_speedup(speedup) for runner in runners}
+        equal_cost[key] = {
+            n: None if r is None else r.as_dict(lost(n)) | {"difference": _difference(found[ELBERT], r)}
+            for n, r in found.items()
+        }
+    curves = {runner.contender.name: _curve(runner) for runner in runners}
+    return {"headline": headline, "equal_cost": equal_cost, "curves": curves}
+
+
+def _difference(elbert: Result | None, other: Result) -> dict[str, Any] | None:
+    """ELBERT minus the other in points, on the same sentences, with its paired bootstrap interval."""
+    if elbert is None or elbert.contender is other.contender:
+        return None
+    resampled = POINTS * (elbert.resampled_scores - other.resampled_scores)
+    return {
+        "points": POINTS * float(elbert.scores.mean() - other.scores.mean()),
+        "interval": interval(resampled),
+        "cost": float(elbert.shares.mean() - other.shares.mean()),
+    }
+
+
+def _curve(runner: Runner) -> list[dict[str, Any]]:
+    """Score and speedup along budgets, as far as the contender gets."""
+    points = []
+    for speedup in CURVE:
+        result = runner.at_speedup(speedup)
+        if result is None:
+            break
+        points.append(
+            {
+                "asked": speedup,
+                "speedup": 1 / float(result.shares.mean()),
+                "accuracy": float(result.scores.mean()),
+                "interval": interval(result.resampled_scores),
+            }
+        )
+    return points

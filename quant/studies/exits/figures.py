@@ -1,0 +1,234 @@
+"""The study's figures, drawn from its result alone: the same result gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from golden_model.results import replacing
+from quant.studies.exits.comparison import BUDGETS, POINTS
+from quant.studies.exits.contenders import (
+    ABLATIONS,
+    ALBERT,
+    BIASES,
+    ELBERT,
+    ELBERT_GOLDEN,
+    ORACLE,
+    OWN_POLICY,
+)
+from quant.studies.exits.verdict import ABLATED, RIVALS, TITLES
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#767676"
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+STYLES: dict[str, dict[str, Any]] = {
+    ELBERT: {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5},
+    "deebert": {"color": ORANGE, "marker": "s"},
+    "fastbert": {"color": GREEN, "marker": "^"},
+    "pabee": {"color": VERMILION, "marker": "D"},
+    ALBERT: {"color": BLACK, "marker": "X", "linestyle": ":"},
+    "elbert-bias_1": {"color": BLUE, "marker": "o"},
+    "elbert-bias_2": {"color": PURPLE, "marker": "P"},
+    "elbert-bias_3": {"color": SKY, "marker": "v"},
+    "elbert-entropy": {"color": GREEN, "marker": "^", "linestyle": "--"},
+    "elbert-patience": {"color": VERMILION, "marker": "D", "linestyle": "--"},
+    ELBERT_GOLDEN: {"color": GREY, "marker": "s", "linestyle": ":"},
+}
+TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12)
+METRICS = {"accuracy": "accuracy, %", "f1": "F1, %", "mcc": "Matthews correlation × 100"}
+SHOWN_BUDGET = "3x"
+"""The equal cost at which exits and confusions are shown."""
+
+SETTINGS: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "elbert",
+}
+
+
+def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes every figure as SVG and PNG; those whose data are missing are left out.
+
+    Args:
+        result: Of ``run.study``.
+        folder: Made if needed.
+
+    Returns:
+        The files written.
+    """
+    with matplotlib.rc_context(SETTINGS):
+        figures = {
+            "pareto": _pareto(result),
+            "differences": _differences(result),
+            "exits": _exits(result),
+        }
+        if result["quantisation"] is not None:
+            figures["quantisation"] = _confusions(result)
+        paths = []
+        for name, figure in figures.items():
+            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+                path = folder / f"{name}.{suffix}"
+                with replacing(path) as temporary:
+                    figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
+                paths.append(path)
+    return paths
+
+
+def _pareto(result: Mapping[str, Any]) -> Figure:
+    """Score against the speedup asked for: the methods, and ELBERT's own policies with the ablations."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    variants = [f"{ELBERT}-{variant}" for variant in (*BIASES, *ABLATIONS)]
+    _panel(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
+    _panel(right, result, [*variants, ELBERT_GOLDEN])
+    left.set_ylabel(METRICS[result["metric"]])
+    left.set_title("Methods, each by its own policy")
+    right.set_title("ELBERT's policies, and ablations on its weights")
+    figure.supxlabel(
+        "Best setting of at least that speedup, picked on one half of the data and scored on the other; "
+        f"mean of {result['options']['splits']} splits.\nBand: ELBERT's 95 % over sentences; differences are "
+        "paired and surer, see their own figure.",
+        fontsize=7.5,
+        color=GREY,
+    )
+    return figure
+
+
+def _panel(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: str | None = None) -> None:
+    """Curves of the contenders that are there, the bound and the full depth."""
+    scores = [POINTS * result["accuracy_full"]]
+    for name in names:
+        points = result["curves"].get(name)
+        if not points:
+            continue
+        asked = [p["asked"] for p in points]
+        values = [POINTS * p["accuracy"] for p in points]
+        style = {"linewidth": 1.4, "linestyle": "-", "markersize": 4, **STYLES[name]}
+        axes.plot(asked, values, label=TITLES[name].removeprefix("ELBERT, "), **style)
+        scores += values
+        if name == band:
+            low, high = ([POINTS * p["interval"][end] for p in points] for end in (0, 1))
+            axes.fill_between(asked, low, high, color=style["color"], alpha=0.1, linewidth=0)
+            scores += low + high
+    limited = [p for p in result["points"] if p["method"] == ORACLE and p["variant"] != ORACLE]
+    axes.plot(
+        [p["speedup"] for p in limited],
+        [POINTS * p["score"] for p in limited],
+        color=GREY,
+        linestyle=(0, (5, 3)),
+        linewidth=1.2,
+        label="oracle on ELBERT's exits",
+    )
+    axes.axhline(scores[0], color=GREY, linewidth=0.8, zorder=0, label="ELBERT, all iterations")
+    room = 0.06 * max(max(scores) - min(scores), 1.0)
+    axes.set_ylim(min(scores) - room, max(scores) + room)  # the oracle may leave the picture at the top
+    iterations = result["iterations"]
+    axes.set_xscale("log")
+    axes.set_xlim(0.95, iterations * 1.05)
+    axes.set_xticks(sorted({tick for tick in TICKS if tick <= iterations} | {iterations}))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.set_xlabel("speedup asked for: iterations of the full model / iterations computed")
+    axes.grid(color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1.4)
+
+
+def _differences(result: Mapping[str, Any]) -> Figure:
+    """ELBERT minus each other at equal cost, paired on the same sentences."""
+    names = [n for n in (*RIVALS, *ABLATED) if any(result["equal_cost"][key].get(n) for key in BUDGETS)]
+    figure = Figure(figsize=(7, 1.2 + 0.55 * max(1, len(names))), layout="constrained")
+    axes = figure.subplots()
+    marks = dict(zip(BUDGETS, (("o", BLUE), ("s", VERMILION), ("^", GREEN)), strict=True))
+    for row, name in enumerate(names):
+        for offset, (key, (marker, color)) in zip((-0.22, 0, 0.22), marks.items(), strict=True):
+            entry = result["equal_cost"][key].get(name)
+            if entry is None or entry["difference"] is None:
+                continue
+            value, (low, high) = entry["difference"]["points"], entry["difference"]["interval"]
+            axes.plot([low, high], [row + offset] * 2, color=color, linewidth=1.6)
+            axes.plot(value, row + offset, marker, color=color, markersize=5, label=key if row == 0 else None)
+    axes.axvline(0, color=BLACK, linewidth=0.8)
+    axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
+    axes.set_xlabel("ELBERT minus the other, points; right of 0: ELBERT is better (95 % paired bootstrap)")
+    axes.set_title("Difference at equal cost")
+    if names:
+        axes.legend(title="asked for", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _exits(result: Mapping[str, Any]) -> Figure:
+    """Where sentences leave at the same budget."""
+    entries = {
+        name: entry
+        for name in (ELBERT, ELBERT_GOLDEN, *OWN_POLICY, *ABLATED)
+        if (entry := result["equal_cost"][SHOWN_BUDGET].get(name)) is not None
+    }
+    columns = min(4, max(1, len(entries)))
+    rows = max(1, -(-len(entries) // columns))
+    figure = Figure(figsize=(2.4 * columns + 0.6, 1.9 * rows + 0.5), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).flatten()
+    iterations = np.arange(1, result["iterations"] + 1)
+    for axes, (name, entry) in zip(grid, entries.items(), strict=False):
+        axes.bar(
+            iterations, [100 * share for share in entry["exits"]], color=STYLES[name]["color"], width=0.8
+        )
+        axes.axvline(entry["mean_exit"], color=BLACK, linewidth=0.9, linestyle="--")
+        axes.set_title(f"{TITLES[name]}\n{POINTS * entry['accuracy']:.1f} at {entry['speedup']:.1f}x")
+        axes.title.set_fontsize(8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    for axes in grid[len(entries) :]:
+        axes.set_visible(False)
+    figure.supxlabel(
+        f"iteration after which a sentence leaves, asked for {SHOWN_BUDGET}; dashed: mean", fontsize=8
+    )
+    figure.supylabel("sentences, %", fontsize=8)
+    return figure
+
+
+def _confusions(result: Mapping[str, Any]) -> Figure:
+    """Float exit against golden exit, per policy."""
+    families = result["quantisation"]["families"]
+    figure = Figure(figsize=(2.1 * len(families) + 0.8, 2.9), layout="constrained")
+    grid = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    depth = result["iterations"]
+    image = None
+    for axes, (name, entry) in zip(grid, families.items(), strict=True):
+        at = entry[SHOWN_BUDGET]
+        counts = np.array(at["nearest"]["confusion"], dtype=float)
+        shares = 100 * counts / counts.sum()
+        image = axes.imshow(
+            np.ma.masked_equal(shares, 0),
+            norm="log",
+            vmin=0.1,
+            vmax=100,
+            cmap="cividis",
+            origin="lower",
+            extent=(0.5, depth + 0.5, 0.5, depth + 0.5),
+        )
+        axes.set_title(
+            f"{name}\n{100 * at['exit_flips']:.1f} % exits, {100 * at['answer_flips']:.1f} % answers"
+        )
+        axes.title.set_fontsize(7.5)
+        axes.set_xlabel("exit in integers")
+    grid[0].set_ylabel("exit in float")
+    if image is not None:
+        figure.colorbar(image, ax=list(grid), label="sentences, %", shrink=0.8)
+    return figure

@@ -1,0 +1,129 @@
+"""Every point of the study: one setting of one method on all sentences, and which of them nothing beats."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from golden_model.metrics import scores_many
+from golden_model.results import write_text
+from quant.studies.exits.comparison import interval
+from quant.studies.exits.contenders import ORACLE, Sweep
+from quant.studies.exits.picking import TIE, Judge
+from quant.studies.exits.sweep import Outcomes
+
+COLUMNS = (
+    "method",
+    "variant",
+    "backend",
+    "settings",
+    "accuracy",
+    "score",
+    "cost",
+    "speedup",
+    "mean_exit",
+    "cost_macs",
+    "speedup_macs",
+    "pareto",
+)
+"""Of the CSV file; the settings are JSON."""
+
+LIMITED = "limited"
+"""Variant of the oracle that may look only so many iterations ahead."""
+
+
+def pareto(scores: Tensor, costs: Tensor) -> Tensor:
+    """Which of S points no other beats in score at the same or a lower cost: bool [S]; one of equals."""
+    order = sorted(range(len(scores)), key=lambda i: (float(costs[i]), -float(scores[i]), i))
+    kept = torch.zeros(len(scores), dtype=torch.bool)
+    best = -torch.inf
+    for row in order:
+        if float(scores[row]) > best + TIE:
+            kept[row], best = True, float(scores[row])
+    return kept
+
+
+def all_points(sweeps: Sequence[Sweep], bound: Outcomes, judge: Judge) -> list[dict[str, Any]]:
+    """Points of every sweep, then the oracle's; those on a variant's Pareto front with bootstrap intervals.
+
+    These are fits to the data they are scored on; ``comparison`` reports without that.
+    """
+    points = [
+        point
+        for each in sweeps
+        for point in _points(each.method, each.table.facts.backend, each.outcomes, judge)
+    ]
+    for point in _points(ORACLE, "float", bound, judge):
+        limit = point["settings"]["iterations"]
+        points.append(point | {"variant": ORACLE if limit is None else LIMITED})
+    return points
+
+
+def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list[dict[str, Any]]:
+    found = scores_many(outcomes.answers.long(), judge.labels, judge.classes)
+    accuracies, scores = found["accuracy"], found[judge.metric]
+    costs = outcomes.shares.mean(1)
+    macs = outcomes.macs(outcomes.exits).mean(1)
+    points = [
+        {
+            "method": method,
+            "variant": setting.variant,
+            "backend": backend,
+            "settings": setting.as_dict(),
+            "accuracy": accuracy,
+            "score": score,
+            "cost": cost,
+            "speedup": 1 / cost,
+            "mean_exit": cost * outcomes.iterations,
+            "cost_macs": mac,
+            "speedup_macs": 1 / mac,
+            "pareto": False,
+        }
+        for setting, accuracy, score, cost, mac in zip(
+            outcomes.settings,
+            accuracies.tolist(),
+            scores.tolist(),
+            costs.tolist(),
+            macs.tolist(),
+            strict=True,
+        )
+    ]
+    variants = [setting.variant for setting in outcomes.settings]
+    for variant in sorted(set(variants)):
+        rows = torch.tensor([i for i, each in enumerate(variants) if each == variant])
+        for row in rows[pareto(scores[rows], costs[rows])].tolist():
+            resampled_cost = judge.resampled_mean(outcomes.shares[row])
+            resampled = scores_many(
+                outcomes.answers[row : row + 1].long(), judge.labels, judge.classes, judge.weights
+            )
+            points[row] |= {
+                "pareto": True,
+                "interval": {
+                    "accuracy": interval(resampled["accuracy"][0]),
+                    "score": interval(resampled[judge.metric][0]),
+                    "cost": interval(resampled_cost),
+                    "speedup": interval(1 / resampled_cost),
+                },
+            }
+    return points
+
+
+def write_csv(path: Path | str, points: Sequence[dict[str, Any]]) -> None:
+    """Writes the points, whole or not at all: :data:`COLUMNS`, then both ends of every interval."""
+    ends = [f"{name}_{end}" for name in ("score", "speedup") for end in ("low", "high")]
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *ends])
+    for point in points:
+        bounds = point.get("interval")
+        row = [json.dumps(point[name]) if name == "settings" else point[name] for name in COLUMNS]
+        tail = [""] * len(ends) if bounds is None else [*bounds["score"], *bounds["speedup"]]
+        writer.writerow([*row, *tail])
+    write_text(path, text.getvalue())

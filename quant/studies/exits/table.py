@@ -1,0 +1,170 @@
+"""The logit table: one method's logits after every iteration on one data set, as a file that explains itself.
+
+A table is a safetensors file with the tensor ``logits`` and one metadata entry, ``table``: JSON with
+``facts`` (:class:`Facts`) and ``sha256``, over facts and tensor bytes. It holds no text and no label of the
+data set, and is usable without the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from golden_model.config import MAX_ITERATIONS, MAX_LABELS
+from golden_model.datasets import TextDataset
+from golden_model.exits import AnyPolicy, Confidence, ExitPolicy
+from golden_model.integer_exits import integer_confidence
+from golden_model.ops.exit_math import ONE
+from golden_model.results import replacing
+
+METADATA_KEY = "table"
+DTYPES = {"float": torch.float32, "golden": torch.int32}
+"""Of the stored logits: nat, or the golden model's 2^-10 nat."""
+
+
+class TableError(ValueError):
+    """A file is not a whole logit table; the message names the file and what is wrong."""
+
+
+class Facts(BaseModel):
+    """What a table says about itself.
+
+    Raises:
+        pydantic.ValidationError: (a ``ValueError``) naming the value and the bound it breaks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["elbert-logits"] = "elbert-logits"
+    version: Literal[1] = 1
+    name: str
+    """Of the table: elbert, deebert, fastbert, pabee, albert-4, elbert-float, elbert-golden."""
+    backend: Literal["float", "golden"]
+    task: str
+    iterations: int = Field(ge=1, le=MAX_ITERATIONS)
+    samples: int = Field(ge=1)
+    classes: int = Field(ge=2, le=MAX_LABELS)
+    checkpoint_sha256: str
+    data_sha256: str
+    """Of the data set's file, for the record."""
+    rows_sha256: str
+    """:func:`rows_digest` of the sentences: what the logits are of."""
+    added_parameters: int = Field(default=0, ge=0)
+    """Parameters beyond ALBERT's own with one classifier."""
+    layer_macs: float = Field(gt=0)
+    """Multiply-adds of one application of the layer, mean over the sentences."""
+    exit_macs: list[float]
+    """Multiply-adds of the exit after each iteration, mean over the sentences; the last is ALBERT's own."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """What the run's record says of the training's cost."""
+
+    @model_validator(mode="after")
+    def _check_exits(self) -> Facts:
+        if len(self.exit_macs) != self.iterations:
+            raise ValueError(f"exit_macs has {len(self.exit_macs)} entries for {self.iterations} iterations")
+        return self
+
+
+@dataclass(frozen=True)
+class LogitTable:
+    """Facts and logits: float32 in nat or, for golden, int32 in 2^-10 nat, [iterations, samples, classes].
+
+    Raises:
+        ValueError: type or shape of the logits are not what the facts say, or a logit is not finite.
+    """
+
+    facts: Facts
+    logits: Tensor
+
+    def __post_init__(self) -> None:
+        """Checks the tensor against the facts."""
+        facts, dtype = self.facts, DTYPES[self.facts.backend]
+        shape = (facts.iterations, facts.samples, facts.classes)
+        if self.logits.dtype != dtype or tuple(self.logits.shape) != shape:
+            raise ValueError(
+                f"logits are {self.logits.dtype} {tuple(self.logits.shape)}, "
+                f"the facts of {facts.name} say {dtype} {shape}"
+            )
+        if not bool(torch.isfinite(self.logits).all()):
+            raise ValueError(f"logits of {facts.name} are not all finite")
+
+    @cached_property
+    def confidence(self) -> Confidence:
+        """What the exit unit knows of every sentence, [iterations, samples]; integer for golden."""
+        if self.facts.backend == "golden":
+            return integer_confidence(self.logits)
+        return Confidence.from_logits(self.logits.double())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over facts and logits."""
+        digest = hashlib.sha256(self.facts.model_dump_json().encode() + b"\0")
+        digest.update(self.logits.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Answers after every iteration: int64 [iterations, samples]."""
+        return self.confidence.label
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of every class: float64 [iterations, samples, classes]."""
+        unit = ONE if self.facts.backend == "golden" else 1
+        return self.confidence.probabilities.double() / unit
+
+    def policy(self, policy: ExitPolicy) -> AnyPolicy:
+        """The policy in the form that decides on this table's confidence."""
+        return policy.to_fixed() if self.facts.backend == "golden" else policy
+
+    def save(self, path: Path | str) -> None:
+        """Writes the table, whole or not at all."""
+        document = {"sha256": self.sha256, "facts": self.facts.model_dump(mode="json")}
+        metadata = {METADATA_KEY: json.dumps(document)}  # one key: the library's order of several is random
+        with replacing(path) as temporary:
+            temporary.write_bytes(save({"logits": self.logits.contiguous()}, metadata))
+
+    @classmethod
+    def load(cls, path: Path | str) -> LogitTable:
+        """Reads a table.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TableError: it is truncated, changed, or something else than a table.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not a file")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata, logits = file.metadata(), file.get_tensor("logits")
+            document = json.loads(metadata[METADATA_KEY])
+            table = cls(Facts.model_validate(document["facts"]), logits)
+            stored = document["sha256"]
+        except SafetensorError as error:
+            raise TableError(f"{path} is not a whole logit table: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise TableError(f"{path} is not a logit table: {error}") from error
+        if table.sha256 != stored:
+            raise TableError(f"{path} was changed: sha256 is {table.sha256}, it says {stored}")
+        return table
+
+
+def rows_digest(data: TextDataset) -> str:
+    """SHA-256 of what a model reads of a data set, in order: independent of file format and white space."""
+    digest = hashlib.sha256()
+    for column in (data.texts, data.pairs or []):
+        for text in column:
+            digest.update(" ".join(text.split()).encode() + b"\0")
+        digest.update(b"\1")
+    return digest.hexdigest()

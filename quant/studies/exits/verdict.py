@@ -1,0 +1,110 @@
+"""The study's result in plain words, lost comparisons included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from quant.studies.exits.comparison import BUDGETS, LOSSES, POINTS
+from quant.studies.exits.contenders import ALBERT, ELBERT, ELBERT_FLOAT, ELBERT_GOLDEN, OWN_POLICY
+
+TITLES = {
+    ELBERT: "ELBERT",
+    f"{ELBERT}-bias_1": "ELBERT, bias_1 (side)",
+    f"{ELBERT}-bias_2": "ELBERT, bias_2 (trend)",
+    f"{ELBERT}-bias_3": "ELBERT, bias_3 (range)",
+    f"{ELBERT}-entropy": "ELBERT, entropy alone",
+    f"{ELBERT}-patience": "ELBERT, patience",
+    ELBERT_FLOAT: "ELBERT, model folder",
+    ELBERT_GOLDEN: "ELBERT, integers",
+    "deebert": "DeeBERT",
+    "fastbert": "FastBERT",
+    "pabee": "PABEE",
+    ALBERT: "ALBERT, cut",
+}
+"""Contenders as people read them."""
+
+RIVALS = (*OWN_POLICY, ALBERT)
+ABLATED = (f"{ELBERT}-entropy", f"{ELBERT}-patience")
+
+
+def verdict(
+    headline: dict[str, Any],
+    equal_cost: dict[str, Any],
+    quantisation: dict[str, Any] | None,
+    notes: Sequence[str],
+) -> list[str]:
+    """Lines that say what was found; every comparison that could be made has one. ``notes`` end them.
+
+    A difference is called one only where its 95 % interval does not hold 0.
+    """
+    lines = []
+    for key, allowed in LOSSES.items():
+        lines += _speed(headline[key].get(ELBERT), allowed)
+    for key in BUDGETS:
+        lines += [
+            _against(name, key, equal_cost[key]) for name in (*RIVALS, *ABLATED) if name in equal_cost[key]
+        ]
+    lines += _integers(equal_cost)
+    if quantisation is not None:
+        lines += _survival(quantisation)
+    return [*lines, *notes]
+
+
+def _speed(entry: dict[str, Any] | None, allowed: float) -> list[str]:
+    if entry is None:
+        return []
+    low, high = entry["interval_sentences"]["points_lost"]
+    albert = entry["points_lost_albert"]
+    against = "" if albert is None else f"; {albert:+.1f} against plain ALBERT"
+    return [
+        f"ELBERT reaches {entry['speedup']:.1f}x where thresholds were picked for at most {allowed:g} points "
+        f"lost; on the other half it loses {entry['points_lost']:.1f} [{low:.1f}, {high:.1f}]{against}"
+    ]
+
+
+def _against(name: str, key: str, entries: dict[str, Any]) -> str:
+    elbert, other, title = entries[ELBERT], entries[name], TITLES[name]
+    if elbert is None or other is None:
+        who = "ELBERT" if elbert is None else title
+        return f"at {key} no comparison with {title}: {who} has no setting that fast"
+    points = other["difference"]["points"]
+    low, high = other["difference"]["interval"]
+    if low > 0:
+        word = "above"
+    elif high < 0:
+        word = "below"
+    else:
+        word = "not above" if points <= 0 else "not surely above"
+    scores = f"{POINTS * elbert['accuracy']:.1f} against {POINTS * other['accuracy']:.1f}"
+    reached = f"reached {elbert['speedup']:.2f}x against {other['speedup']:.2f}x"
+    return f"{word} {title} at {key}: {scores} (difference {points:+.1f} [{low:.1f}, {high:.1f}]; {reached})"
+
+
+def _integers(equal_cost: dict[str, Any]) -> list[str]:
+    """The golden model against the float form it was made from."""
+    lines = []
+    for key, entries in equal_cost.items():
+        golden, floating = entries.get(ELBERT_GOLDEN), entries.get(ELBERT_FLOAT) or entries[ELBERT]
+        if golden is not None and floating is not None:
+            each = (
+                f"{POINTS * form['accuracy']:.1f} at {form['speedup']:.2f}x" for form in (golden, floating)
+            )
+            lines.append(f"asked for {key}, integers reach {next(each)}, their float model {next(each)}")
+    return lines
+
+
+def _survival(quantisation: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, order in quantisation["survives"].items():
+        if not order:
+            continue
+        best = quantisation["families"][order[0]][key]
+        low, high = (POINTS * end for end in best["interval"]["answer_flips"])
+        answers, exits = POINTS * best["answer_flips"], POINTS * best["exit_flips"]
+        lines.append(
+            f"quantisation at {key} is survived best by {order[0]}: {answers:.1f} % [{low:.1f}, {high:.1f}] "
+            f"of the answers and {exits:.1f} % of the exits change "
+            f"(order: {', '.join(order)})"
+        )
+    return lines

@@ -1,0 +1,444 @@
+"""The exit study's arithmetic: sweeps, halves, picks and results, against slow forms and known answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from golden_model.datasets import TextDataset
+from golden_model.exits import AnyPolicy, Confidence, ExitMode, ExitPolicy, exit_iterations
+from golden_model.integer_exits import integer_confidence
+from golden_model.metrics import scores
+from golden_model.numerics import LOGIT_FRACTION_BITS
+from quant.studies.exits.comparison import BUDGETS, CURVE, LOSSES
+from quant.studies.exits.contenders import find_contenders, find_sweeps
+from quant.studies.exits.figures import draw
+from quant.studies.exits.grids import Setting, fine_deltas, grid
+from quant.studies.exits.picking import (
+    Judge,
+    best_within,
+    cross_fit,
+    fastest,
+    half_splits,
+    resamples,
+)
+from quant.studies.exits.points import COLUMNS, pareto, write_csv
+from quant.studies.exits.quantisation import exit_confusion
+from quant.studies.exits.run import Options, study
+from quant.studies.exits.sweep import Outcomes, cut, exits_of, oracle, sweep
+from quant.studies.exits.table import DTYPES, Facts, LogitTable
+
+ROWS = "ab" * 32
+ONE_LOGIT = 1 << LOGIT_FRACTION_BITS
+
+
+def make_table(name: str, logits: Tensor, backend: str = "float", **facts: Any) -> LogitTable:
+    """A table of logits in nat [I, N, C]; for golden in the exit unit's integers."""
+    unit = ONE_LOGIT if backend == "golden" else 1
+    iterations, samples, classes = logits.shape
+    values: dict[str, Any] = {
+        "name": name,
+        "backend": backend,
+        "task": "sst2",
+        "iterations": iterations,
+        "samples": samples,
+        "classes": classes,
+        "checkpoint_sha256": "cd" * 32,
+        "data_sha256": "ef" * 32,
+        "rows_sha256": ROWS,
+        "layer_macs": 1000.0,
+        "exit_macs": [10.0] * iterations,
+    }
+    stored = (logits.double() * unit).round() if backend == "golden" else logits
+    return LogitTable(Facts.model_validate(values | facts), stored.to(DTYPES[backend]))
+
+
+def random_table(
+    seed: int, iterations: int = 6, samples: int = 30, classes: int = 2, **rest: Any
+) -> LogitTable:
+    """Logits that wander from iteration to iteration, so that windows fire, break and fire again."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randn((iterations, samples, classes), generator=generator)
+    return make_table("elbert", steps.cumsum(0), **rest)
+
+
+def make_data(labels: Tensor, classes: int = 2) -> TextDataset:
+    """Sentences without text: the study reads their labels only."""
+    names = [str(i) for i in range(classes)]
+    return TextDataset([""] * len(labels), None, labels.tolist(), names, "made up", "ef" * 32)
+
+
+# ------------------------------------------------------------------------------------------------- sweeps
+
+POLICIES = st.builds(
+    lambda mode, delta, window, margin, value_range, patience: ExitPolicy(
+        mode=mode, delta=delta, window=window, margin=margin, range=value_range, patience=patience
+    ),
+    st.sampled_from(list(ExitMode)),
+    st.floats(0, 1),
+    st.integers(1, 8),
+    st.floats(0, 0.5),
+    st.floats(0, 1),
+    st.integers(0, 8),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2, 3]), st.lists(POLICIES, min_size=1, max_size=12))
+def test_many_policies_at_once_equal_them_one_by_one(
+    seed: int, classes: int, policies: list[ExitPolicy]
+) -> None:
+    for backend in DTYPES:
+        table = random_table(seed, classes=classes, backend=backend)
+        applied: list[AnyPolicy] = [table.policy(policy) for policy in policies]
+        got = exits_of(applied, table.confidence)
+        for row, policy in zip(got, applied, strict=True):
+            assert torch.equal(row.long(), exit_iterations(policy, table.confidence))
+
+
+@pytest.mark.parametrize("backend", sorted(DTYPES))
+def test_a_sweep_answers_what_the_iteration_of_the_exit_says(backend: str) -> None:
+    table = random_table(3, backend=backend)
+    chosen = grid(ExitMode.bias_2, 6, 2)[::97]
+    outcomes = sweep(table, chosen)
+    for setting, exits, answers in zip(chosen, outcomes.exits, outcomes.answers, strict=True):
+        assert setting.policy is not None
+        if backend == "golden":
+            trajectory = integer_confidence(table.logits)
+            expected = exit_iterations(setting.policy.to_fixed(), trajectory)
+        else:
+            trajectory = Confidence.from_logits(table.logits.double())
+            expected = exit_iterations(setting.policy, trajectory)
+        assert torch.equal(exits.long(), expected)
+        for sentence, (at, answer) in enumerate(zip(exits.tolist(), answers.tolist(), strict=True)):
+            assert answer == int(table.logits[at - 1, sentence].argmax())
+    with pytest.raises(ValueError, match="without policy"):
+        sweep(table, [Setting(iterations=3)])
+
+
+def test_distinct_settings_keep_the_first_of_equals() -> None:
+    table = random_table(5)
+    outcomes = sweep(table, grid(ExitMode.bias_3, 6, 2))
+    kept = outcomes.distinct()
+    assert 1 < len(kept) < len(outcomes)
+    treated = [bytes(row) for row in outcomes.exits.tolist()]
+    assert len(set(treated)) == len(kept)
+    for setting, exits in zip(kept.settings, kept.exits.tolist(), strict=True):
+        assert setting == outcomes.settings[treated.index(bytes(exits))]
+
+
+def test_the_oracle_leaves_at_the_first_right_answer_and_bounds_every_policy() -> None:
+    table = random_table(8, samples=60)
+    labels = torch.arange(60) % 2
+    bound = oracle(table, labels)
+    right = table.logits.argmax(-1) == labels
+    for sentence in range(60):
+        hits = right[:, sentence].nonzero().flatten().tolist()
+        assert int(bound.exits[0, sentence]) == (hits[0] + 1 if hits else 6)
+        assert (int(bound.answers[0, sentence]) == int(labels[sentence])) == bool(hits)
+    reached = (bound.answers == labels).double().mean(1)
+    assert bool((reached[2:] >= reached[1:-1]).all())
+    assert float(reached[0]) == float(reached[-1]) == float(right.any(0).double().mean())
+    costs = bound.shares.mean(1)
+    swept = sweep(table, grid(ExitMode.entropy, 6, 2))
+    for cost, score in zip(swept.shares.mean(1), (swept.answers == labels).double().mean(1), strict=True):
+        # a limited oracle that is no dearer and at least as good as the next cheaper one
+        able = reached[1:][costs[1:] >= cost]
+        assert float(score) <= float(able.max() if len(able) else reached[-1]) + 1e-12
+
+
+def test_cut_alberts_answer_by_their_last_iteration_and_count_one_head() -> None:
+    whole, half = random_table(1, iterations=6), random_table(2, iterations=3)
+    outcomes = cut([whole, half], 6)
+    assert [setting.as_dict() for setting in outcomes.settings] == [{"iterations": 3}, {"iterations": 6}]
+    assert torch.equal(outcomes.answers[0].long(), half.logits[-1].argmax(-1))
+    assert outcomes.shares.mean(1).tolist() == [0.5, 1.0]
+    shares = outcomes.macs(outcomes.exits).mean(1)
+    assert shares.tolist() == pytest.approx([3010 / 6010, 1.0])
+    exits = sweep(whole, grid(ExitMode.patience, 6, 2)[-1:])
+    assert float(exits.macs(torch.tensor([6]))[0]) == pytest.approx(6060 / 6010)
+
+
+def test_grids_are_what_the_policies_allow() -> None:
+    assert [setting.policy.patience for setting in grid(ExitMode.patience, 12, 2) if setting.policy] == list(
+        range(12)
+    )
+    deltas = fine_deltas(1.0)
+    assert deltas == sorted(set(deltas))
+    assert deltas[0] == pytest.approx(1e-4)
+    assert deltas[-1] == 1.0
+    for mode in ExitMode:
+        found = grid(mode, 4, 8)
+        assert len(set(found)) == len(found) > 0
+        assert all(setting.variant == mode.name for setting in found)
+        assert all(setting.policy is not None and setting.policy.window <= 4 for setting in found)
+
+
+# ------------------------------------------------------------------------------------------------ picking
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=60), st.integers(0, 99))
+def test_halves_are_disjoint_whole_and_stratified(labels: list[int], seed: int) -> None:
+    right = torch.tensor(labels)
+    halves = half_splits(right, 7, seed)
+    assert torch.equal(halves, half_splits(right, 7, seed))
+    for half in halves:
+        assert abs(2 * int(half.sum()) - len(labels)) <= 1
+        for group in right.unique():
+            assert abs(2 * int(half[right == group].sum()) - int((right == group).sum())) <= 1
+    judge = Judge(right, 4, "accuracy", halves, resamples(len(labels), 2, seed))
+    sides = judge.sides().view(7, 2, -1)
+    assert bool((sides.sum(1) == 1).all())  # each sentence on exactly one side of each split
+
+
+def test_halves_differ_between_splits_and_seeds() -> None:
+    labels = torch.arange(40) % 2
+    one, two = half_splits(labels, 3, 0), half_splits(labels, 3, 1)
+    assert not torch.equal(one[0], one[1])
+    assert not torch.equal(one, two)
+    with pytest.raises(ValueError, match="splits 0 is below 1"):
+        half_splits(labels, 0, 0)
+    with pytest.raises(ValueError, match="1 sentences"):
+        half_splits(labels[:1], 1, 0)
+    with pytest.raises(ValueError, match="bootstrap 0 is below 1"):
+        resamples(5, 0, 0)
+
+
+def test_resamples_draw_as_many_as_there_are() -> None:
+    weights = resamples(30, 200, 4)
+    assert torch.equal(weights.sum(1), torch.full((200,), 30.0, dtype=torch.float64))
+    assert torch.equal(weights, resamples(30, 200, 4))
+    assert float(weights.mean(0).std()) < 0.2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_picks_equal_a_search_by_hand(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.randint(0, 5, (9, 4), generator=generator).double() / 4
+    costs = torch.randint(1, 5, (9, 4), generator=generator).double() / 4
+    floor = torch.rand(4, generator=generator).double() * 1.2
+    quick, good = fastest(found, costs, floor), best_within(found, costs, 0.5)
+    for half in range(4):
+        able = [i for i in range(9) if found[i, half] >= floor[half]]
+        best = min(able, key=lambda i: (float(costs[i, half]), -float(found[i, half]), i), default=-1)
+        assert int(quick[half]) == best
+        able = [i for i in range(9) if costs[i, half] <= 0.5]
+        best = min(able, key=lambda i: (-float(found[i, half]), float(costs[i, half]), i), default=-1)
+        assert int(good[half]) == best
+
+
+def test_a_setting_is_only_used_on_the_half_that_did_not_pick_it() -> None:
+    exits = torch.tensor([[1] * 6, [2] * 6, [3] * 6], dtype=torch.uint8)
+    outcomes = Outcomes([Setting()] * 3, exits, exits, 3, torch.ones(3, dtype=torch.float64))
+    halves = half_splits(torch.tensor([0, 0, 0, 1, 1, 1]), 2, 0)
+    fit = cross_fit(outcomes, torch.tensor([0, 1, 2, 0]), halves)
+    assert fit is not None
+    assert torch.equal(fit.exits[0], torch.where(halves[0], 2, 1).to(torch.uint8))
+    assert torch.equal(fit.exits[1], torch.where(halves[1], 1, 3).to(torch.uint8))
+    assert cross_fit(outcomes, torch.tensor([0, 1, -1, 0]), halves) is None
+
+
+# ------------------------------------------------------------------------------------- a case with an answer
+
+SENTENCES = 80
+DEPTH = 4
+
+
+def known_tables() -> tuple[dict[str, LogitTable], TextDataset]:
+    """Half of the sentences are right and sure from iteration 1, half wrong and unsure there, right after it.
+
+    Leaving as early as confidence allows takes 1.5 iterations and costs no point; patience needs 2.5.
+    """
+    labels = torch.arange(SENTENCES) % 2
+    hard = torch.arange(SENTENCES) % 4 >= 2
+    side = torch.where(labels == 1, 1.0, -1.0)
+    first = torch.where(hard, -0.2 * side, 8 * side)
+    lead = torch.stack([first, *([8 * side] * (DEPTH - 1))])
+    logits = torch.stack([-lead / 2, lead / 2], -1)
+    tables = {
+        "elbert": make_table("elbert", logits),
+        "pabee": make_table("pabee", logits, added_parameters=7),
+        "albert-1": make_table("albert-1", logits[:1]),
+        "albert-2": make_table("albert-2", logits[:2]),
+        "albert-4": make_table("albert-4", logits, training={"seconds": 3.5}),
+        "elbert-float": make_table("elbert-float", logits),
+        "elbert-golden": make_table("elbert-golden", logits, "golden"),
+    }
+    return tables, make_data(labels)
+
+
+@pytest.fixture(scope="module", params=["accuracy", "f1", "mcc"])
+def known(request: pytest.FixtureRequest) -> dict[str, Any]:
+    tables, data = known_tables()
+    return study("sst2", request.param, data, tables, Options(splits=6, bootstrap=50))
+
+
+def test_headline_of_the_known_case(known: dict[str, Any]) -> None:
+    assert known["accuracy_full"] == known["accuracy_albert"] == 1.0
+    for key in LOSSES:
+        entries = known["headline"][key]
+        for name in ("elbert", "elbert-bias_1", "elbert-entropy", "elbert-golden"):
+            assert entries[name]["speedup"] == pytest.approx(DEPTH / 1.5)
+            assert entries[name]["accuracy"] == 1.0
+            assert entries[name]["points_lost"] == entries[name]["points_lost_albert"] == 0.0
+            assert entries[name]["interval"]["speedup"] == pytest.approx([DEPTH / 1.5] * 2)
+        assert entries["pabee"]["speedup"] == pytest.approx(DEPTH / 2.5)
+        assert entries["elbert-patience"]["speedup"] == pytest.approx(DEPTH / 2.5)
+        assert entries["albert"]["speedup"] == pytest.approx(2.0)
+        low, high = entries["elbert"]["interval_sentences"]["speedup"]
+        assert low < DEPTH / 1.5 < high
+
+
+def test_equal_cost_of_the_known_case(known: dict[str, Any]) -> None:
+    twice = known["equal_cost"]["2x"]
+    unit = {"accuracy": 0.5, "f1": 0.5, "mcc": 0.0}[known["metric"]]
+    assert twice["elbert"]["accuracy"] == 1.0
+    assert twice["elbert"]["difference"] is None
+    assert twice["elbert"]["exits"] == [0.5, 0.5, 0, 0]
+    assert twice["pabee"]["accuracy"] == pytest.approx(unit)  # all leave at once: the hard half is wrong
+    assert twice["pabee"]["difference"]["points"] == pytest.approx(100 * (1 - unit))
+    low, high = twice["pabee"]["difference"]["interval"]
+    assert 0 < low < 100 * (1 - unit) < high
+    assert twice["albert"]["difference"]["points"] == 0.0
+    assert twice["albert"]["picked"] == [{"variant": "cut", "settings": {"iterations": 2}, "share": 1.0}]
+    assert known["equal_cost"]["4x"]["albert"]["accuracy"] == pytest.approx(unit)
+    assert "above PABEE at 2x: 100.0 against" in "\n".join(known["verdict"])
+    assert any(
+        line.startswith("not above ALBERT, cut at 2x: 100.0 against 100.0") for line in known["verdict"]
+    )
+    assert set(known["missing"]) == {"deebert", "fastbert", "albert-3"}
+    assert "not compared, no logits" in known["verdict"][-1]
+
+
+def test_points_and_curves_of_the_known_case(known: dict[str, Any], tmp_path: Path) -> None:
+    points = known["points"]
+    assert {(p["method"], p["backend"]) for p in points} == {
+        ("elbert", "float"), ("pabee", "float"), ("albert", "float"), ("oracle", "float"),
+        ("elbert-float", "float"), ("elbert-golden", "golden"),
+    }  # fmt: skip
+    for point in points:
+        assert point["speedup"] == pytest.approx(1 / point["cost"])
+        assert point["mean_exit"] == pytest.approx(point["cost"] * DEPTH)
+        assert point["pareto"] == ("interval" in point)
+    bias = [p for p in points if p["method"] == "elbert" and p["variant"] == "bias_1" and p["pareto"]]
+    assert sorted(p["cost"] for p in bias) == [0.25, 0.375]
+    assert known["oracle"]["accuracy"] == 1.0
+    assert known["oracle"]["mean_exit"] == 1.5
+    assert [p["asked"] for p in known["curves"]["elbert"]] == [s for s in CURVE if s <= DEPTH]
+    write_csv(tmp_path / "points.csv", points)
+    rows = list(csv.DictReader((tmp_path / "points.csv").open()))
+    assert len(rows) == len(points)
+    assert tuple(rows[0])[: len(COLUMNS)] == COLUMNS
+    for row, point in zip(rows, points, strict=True):
+        assert json.loads(row["settings"]) == point["settings"]
+        assert float(row["score"]) == point["score"]
+        assert (row["score_low"] != "") == point["pareto"]
+
+
+def test_quantisation_of_equal_logits_moves_nothing(known: dict[str, Any]) -> None:
+    found = known["quantisation"]
+    assert (found["float"], found["golden"]) == ("elbert-float", "elbert-golden")
+    assert found["logits"]["answer_flips"] == [0.0] * DEPTH
+    for family in found["families"].values():
+        for entry in family.values():
+            assert entry["answer_flips"] == 0.0
+            assert torch.tensor(entry["nearest"]["confusion"]).sum() == SENTENCES
+    assert found["families"]["bias_1"]["3x"]["nearest"]["confusion"] == [
+        [40, 0, 0, 0], [0, 40, 0, 0], [0] * 4, [0] * 4,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("known", ["accuracy"], indirect=True)
+def test_figures_are_drawn_and_the_same_every_time(known: dict[str, Any], tmp_path: Path) -> None:
+    first = draw(known, tmp_path / "one")
+    second = draw(known, tmp_path / "two")
+    assert {path.name for path in first} == {
+        f"{name}.{suffix}"
+        for name in ("pareto", "differences", "exits", "quantisation")
+        for suffix in ("svg", "png")
+    }
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    drawn = (tmp_path / "one" / "pareto.svg").read_text()
+    assert drawn.count("<path") > 50
+
+
+# ------------------------------------------------------------------------------------------------- results
+
+
+def test_points_are_the_scores_of_their_answers() -> None:
+    labels = torch.arange(50) % 3
+    tables = {"elbert": random_table(21, samples=50, classes=3)}
+    result = study("trec", "mcc", make_data(labels, 3), tables, Options(splits=2, bootstrap=5))
+    (swept,) = find_sweeps(tables)
+    for row in range(0, len(swept.outcomes), 501):
+        point, answers = result["points"][row], swept.outcomes.answers[row].long()
+        direct = scores(answers, labels, 3)
+        assert point["settings"] == swept.outcomes.settings[row].as_dict()
+        assert point["accuracy"] == pytest.approx(direct.accuracy)
+        assert point["score"] == pytest.approx(direct.mcc)
+        assert point["mean_exit"] == pytest.approx(float(swept.outcomes.exits[row].double().mean()))
+    assert result["accuracy_per_iteration"]["elbert"][-1] == pytest.approx(result["accuracy_full"])
+    assert result["accuracy_albert"] is None
+    assert result["headline"]["loss_1"]["elbert"]["points_lost_albert"] is None
+    assert result["quantisation"] is None
+    assert set(result["equal_cost"]) == set(BUDGETS)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_picks_are_not_scored_on_the_half_that_made_them() -> None:
+    """On labels of pure chance the best of many settings looks good to itself and is worth nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (200,), generator=generator)
+    tables = {"elbert": random_table(33, samples=200, iterations=8)}
+    result = study("sst2", "accuracy", make_data(labels), tables, Options(splits=20, bootstrap=20))
+    inside = max(point["score"] for point in result["points"] if point["method"] == "elbert")
+    outside = result["equal_cost"]["2x"]["elbert"]["accuracy"]
+    assert inside > 0.53
+    assert outside < inside - 0.02
+
+
+def test_pareto_front_is_unbeaten_and_complete() -> None:
+    generator = torch.Generator().manual_seed(2)
+    found = torch.randint(0, 12, (60,), generator=generator).double()
+    costs = torch.randint(1, 12, (60,), generator=generator).double()
+    kept = pareto(found, costs)
+    for i in range(60):
+        beaten = (found >= found[i]) & (costs <= costs[i]) & ((found > found[i]) | (costs < costs[i]))
+        if kept[i]:
+            assert not bool(beaten.any())
+        else:
+            as_good = (found == found[i]) & (costs == costs[i]) & kept
+            assert bool(beaten.any() or as_good.any())
+
+
+def test_confusion_counts_float_by_row() -> None:
+    counts = exit_confusion(torch.tensor([1, 1, 3]), torch.tensor([2, 2, 3]), 3)
+    assert counts.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_the_model_folder_stands_in_for_a_run_and_is_apart_beside_one() -> None:
+    tables, data = known_tables()
+    alone = {name: tables[name] for name in ("elbert-float", "elbert-golden")}
+    assert [c.name for c in find_contenders(find_sweeps(alone))][-1] == "elbert-golden"
+    assert "elbert" in {c.name for c in find_contenders(find_sweeps(alone))}
+    assert "elbert-float" not in {c.name for c in find_contenders(find_sweeps(alone))}
+    assert "elbert-float" in {c.name for c in find_contenders(find_sweeps(tables))}
+    with pytest.raises(FileNotFoundError, match="no float ELBERT"):
+        study("sst2", "accuracy", data, {"pabee": tables["pabee"]})
+
+
+def test_tables_of_other_data_are_refused() -> None:
+    tables, _ = known_tables()
+    with pytest.raises(ValueError, match="80 sentences and 2 classes, the data 79 and 2"):
+        study("sst2", "accuracy", make_data(torch.arange(79) % 2), tables)

@@ -1,0 +1,420 @@
+"""The exit study's files and command: tables that notice damage, cache, resumption, runs, ``study exits``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from golden_model.albert import ElbertForSequenceClassification, load_float
+from golden_model.checkpoint import IntegerCheckpoint
+from golden_model.datasets import TextDataset
+from golden_model.evaluate import evaluate_file
+from golden_model.exits import ExitPolicy
+from golden_model.methods.files import write_heads
+from golden_model.methods.load import load_method
+from golden_model.methods.model import ExitModel
+from golden_model.tasks import load_task
+from golden_model.train.files import write_checkpoint
+from quant.calibrate import calibrate
+from quant.commands import register
+from quant.studies.exits.grids import Setting
+from quant.studies.exits.sources import Source, expected_names, find_forms, find_runs
+from quant.studies.exits.store import PUBLISHED, Store
+from quant.studies.exits.sweep import sweep
+from quant.studies.exits.table import Facts, LogitTable, TableError, rows_digest
+
+KEYS = {
+    "header", "task", "metric", "accuracy_full", "accuracy_albert", "accuracy_per_iteration", "points",
+    "headline", "equal_cost", "methods", "quantisation", "verdict",
+}  # fmt: skip
+
+
+@pytest.fixture
+def data_root(float_folder: Path, tmp_path: Path) -> Path:
+    """A data root with an SST-2 of 30 made-up dev sentences."""
+    root = tmp_path / "data"
+    (root / "SST-2").mkdir(parents=True)
+    shutil.copy(float_folder / "dev.tsv", root / "SST-2")
+    return root
+
+
+@pytest.fixture
+def data(data_root: Path) -> TextDataset:
+    return load_task("sst2", "dev", data_root)
+
+
+@pytest.fixture
+def model_folder(float_folder: Path, tmp_path: Path, data: TextDataset) -> Path:
+    """A model folder whose integer form was calibrated from its float form."""
+    folder = tmp_path / "model"
+    shutil.copytree(float_folder, folder / "float")
+    model, tokenizer, config = load_float(folder / "float")
+    sentences = tokenizer.encode_many(data.texts, config.max_position_embeddings)
+    calibrate(model, sentences).save(folder / "integer", copy_from=folder / "float")
+    return folder
+
+
+@pytest.fixture
+def make_run(float_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a nano run of a method below ``methods``, untrained: its heads are random."""
+
+    def make(method: str, iterations: int | None = None, **record: Any) -> Path:
+        backbone, tokenizer, _ = load_float(float_folder)
+        model = ExitModel(backbone, method, iterations, seed=5)
+        name = method if iterations is None else f"{method}-{iterations}"
+        folder = tmp_path / "methods" / name / "latest"
+        facts = {"method": method, "training_cost": {"macs": 10}, "step": 8, "total_steps": 8, **record}
+        write_checkpoint(folder, model.backbone.model, tokenizer, facts)
+        write_heads(folder, model)
+        return folder
+
+    return make
+
+
+def make_store(tmp_path: Path, data: TextDataset, published: Path | None = None) -> Store:
+    return Store("sst2", data, tmp_path / "cache", published)
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+
+@pytest.fixture(scope="module")
+def table() -> LogitTable:
+    facts = Facts(
+        name="elbert",
+        backend="golden",
+        task="sst2",
+        iterations=3,
+        samples=7,
+        classes=2,
+        checkpoint_sha256="12" * 32,
+        data_sha256="34" * 32,
+        rows_sha256="56" * 32,
+        added_parameters=5,
+        layer_macs=77.5,
+        exit_macs=[1, 2, 3],
+        training={"seconds": 3.25, "options": {"seed": 1}},
+    )
+    generator = torch.Generator().manual_seed(1)
+    return LogitTable(facts, torch.randint(-3000, 3000, (3, 7, 2), generator=generator, dtype=torch.int32))
+
+
+def test_a_table_comes_back_and_is_the_same_file_every_time(table: LogitTable, tmp_path: Path) -> None:
+    one, two = tmp_path / "new" / "one.safetensors", tmp_path / "two.safetensors"
+    table.save(one)
+    table.save(two)
+    assert one.read_bytes() == two.read_bytes()
+    back = LogitTable.load(one)
+    assert back.facts == table.facts
+    assert torch.equal(back.logits, table.logits)
+    assert list(one.parent.iterdir()) == [one]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(table: LogitTable, tmp_path: Path, where: float, bit: int) -> None:
+    path = tmp_path / "table.safetensors"
+    table.save(path)
+    content = bytearray(path.read_bytes())
+    content[int(where * len(content))] ^= 1 << bit
+    path.write_bytes(bytes(content))
+    with pytest.raises(TableError, match=r"table\.safetensors"):
+        LogitTable.load(path)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_noticed(table: LogitTable, tmp_path: Path, share: float) -> None:
+    path = tmp_path / "table.safetensors"
+    table.save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(TableError):
+        LogitTable.load(path)
+
+
+def test_other_files_are_no_tables(table: LogitTable, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"other\.safetensors"):
+        LogitTable.load(path)
+    save_file({"logits": torch.zeros(2, 2, 2)}, path)
+    with pytest.raises(TableError, match="not a logit table"):
+        LogitTable.load(path)
+    path.write_text("{}")
+    with pytest.raises(TableError):
+        LogitTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": 8}, "the facts of elbert say"),
+        ({"backend": "float"}, "the facts of elbert say"),
+        ({"exit_macs": [1.0]}, "exit_macs has 1 entries for 3 iterations"),
+        ({"classes": 9}, "less than or equal to 8"),
+        ({"version": 2}, "version"),
+    ],
+)
+def test_facts_and_logits_have_to_agree(table: LogitTable, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogitTable(Facts.model_validate(table.facts.model_dump() | change), table.logits)
+
+
+def test_logits_have_to_be_finite(table: LogitTable) -> None:
+    facts = table.facts.model_copy(update={"backend": "float"})
+    logits = table.logits.float()
+    logits[1, 2, 0] = float("nan")
+    with pytest.raises(ValueError, match="not all finite"):
+        LogitTable(facts, logits)
+
+
+def test_rows_are_known_by_their_text_alone(data: TextDataset) -> None:
+    same = replace(data, texts=[f" {text}  " for text in data.texts], source="elsewhere", sha256="0")
+    assert rows_digest(same) == rows_digest(data)
+    assert rows_digest(replace(data, labels=data.labels[::-1])) == rows_digest(data)
+    assert rows_digest(data.head(29)) != rows_digest(data)
+    assert rows_digest(replace(data, texts=data.texts[::-1])) != rows_digest(data)
+    assert rows_digest(replace(data, pairs=data.texts)) != rows_digest(data)
+    joined = replace(data, texts=["a b", "c"]), replace(data, texts=["a", "b c"])
+    assert rows_digest(joined[0]) != rows_digest(joined[1])
+
+
+# ------------------------------------------------------------------------------------------------ sources
+
+
+def test_tables_hold_what_the_models_say(model_folder: Path, data_root: Path, data: TextDataset) -> None:
+    floating, golden = (source.compute("sst2", data) for source in find_forms(model_folder))
+    for table, backend in ((floating, "float"), (golden, "golden")):
+        direct = evaluate_file(backend, model_folder, data_root / "SST-2", quiet=True)
+        right = (table.labels == torch.tensor(data.labels)).double().mean(1)
+        assert right.tolist() == pytest.approx(direct["accuracy_per_iteration"])
+        assert table.facts.checkpoint_sha256 == direct["header"]["checkpoint_sha256"]
+        assert table.facts.data_sha256 == direct["data"]["sha256"]
+        policy = ExitPolicy(mode="bias_1", delta=0.3, window=2, margin=0.05)
+        told = evaluate_file(backend, model_folder, data_root / "SST-2", policy, quiet=True)
+        exits = sweep(table, [Setting(policy)]).exits[0]
+        assert torch.bincount(exits.long(), minlength=5)[1:].tolist() == told["exits"]
+    assert golden.facts.checkpoint_sha256 == IntegerCheckpoint.load(model_folder / "integer").sha256
+    assert floating.facts.layer_macs > 0
+    assert floating.facts.exit_macs == [32 * 32 + 32 * 2] * 4
+
+
+def test_runs_are_found_by_name_and_say_what_they_add(
+    make_run: Callable[..., Path], tmp_path: Path, data: TextDataset
+) -> None:
+    for method in ("elbert", "deebert", "fastbert", "pabee"):
+        make_run(method)
+    make_run("albert", 2)
+    (tmp_path / "methods" / "albert-3").mkdir()  # not begun
+    (tmp_path / "methods" / "notes").mkdir()
+    sources = {source.name: source for source in find_runs(tmp_path / "methods")}
+    assert list(sources) == ["albert-2", "deebert", "elbert", "fastbert", "pabee"]
+    tables = {name: source.compute("sst2", data) for name, source in sources.items()}
+    for name, source in sources.items():
+        assert source.sha256 == tables[name].facts.checkpoint_sha256 == load_method(source.folder).sha256
+        assert tables[name].facts.training["training_cost"] == {"macs": 10}
+    head = 32 * 32 + 32 * 2
+    assert tables["albert-2"].facts.exit_macs == [0, head]
+    assert tables["deebert"].facts.exit_macs == [head] * 4
+    assert tables["fastbert"].facts.exit_macs[0] > head
+    assert tables["fastbert"].facts.exit_macs[3] == head
+    added = {name: table.facts.added_parameters for name, table in tables.items()}
+    assert added["elbert"] == added["albert-2"] == 0
+    assert added["deebert"] == 3 * (head + 32 + 2)
+    assert added["pabee"] == 3 * (32 * 2 + 2)
+    assert find_runs(tmp_path / "nowhere") == []
+    assert expected_names(12) == [
+        "elbert", "pabee", "albert-12", "deebert", "fastbert",
+        "albert-1", "albert-2", "albert-3", "albert-4", "albert-6",
+    ]  # fmt: skip
+
+
+def test_a_run_under_a_wrong_name_is_refused(
+    make_run: Callable[..., Path], tmp_path: Path, data: TextDataset
+) -> None:
+    make_run("deebert").parent.rename(tmp_path / "methods" / "pabee")
+    (source,) = find_runs(tmp_path / "methods")
+    with pytest.raises(ValueError, match="was trained as deebert, expected pabee"):
+        source.compute("sst2", data)
+    three = replace(data, label_names=["a", "b", "c"])
+    (tmp_path / "methods" / "pabee").rename(tmp_path / "methods" / "deebert")
+    (source,) = find_runs(tmp_path / "methods")
+    with pytest.raises(ValueError, match="has 2 classes, task sst2 3"):
+        source.compute("sst2", three)
+
+
+# -------------------------------------------------------------------------------------------------- store
+
+
+def test_what_is_cached_is_not_computed_again(
+    model_folder: Path, data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, data)
+    first = store.gather(find_forms(model_folder))
+    assert first.origins == {"elbert-float": "computed", "elbert-golden": "computed"}
+    monkeypatch.setattr(Source, "compute", lambda *arguments: pytest.fail("computed again"))
+    again = store.gather(find_forms(model_folder))
+    assert again.origins == {"elbert-float": "cache", "elbert-golden": "cache"}
+    assert again.notes == []
+    for name, table in first.tables.items():
+        assert again.tables[name].sha256 == table.sha256
+
+
+def test_an_interrupted_study_goes_on_where_it_was(
+    model_folder: Path, data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, data)
+    compute = Source.compute
+
+    def interrupted(source: Source, *arguments: Any) -> LogitTable:
+        if source.backend == "golden":
+            raise KeyboardInterrupt
+        return compute(source, *arguments)
+
+    monkeypatch.setattr(Source, "compute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.gather(find_forms(model_folder))
+    monkeypatch.setattr(Source, "compute", compute)
+    assert store.gather(find_forms(model_folder)).origins == {
+        "elbert-float": "cache", "elbert-golden": "computed",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign"])
+def test_a_broken_cache_is_named_and_rebuilt(
+    model_folder: Path, data: TextDataset, tmp_path: Path, damage: str
+) -> None:
+    heard: list[str] = []
+    store = replace(make_store(tmp_path, data), say=heard.append)
+    good = store.gather(find_forms(model_folder))
+    (path,) = (tmp_path / "cache").glob("*elbert-golden*")
+    whole = path.read_bytes()
+    if damage == "truncate":
+        path.write_bytes(whole[:-5])
+    elif damage == "flip":
+        path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    else:
+        facts = good.tables["elbert-golden"].facts.model_copy(update={"checkpoint_sha256": "0" * 64})
+        LogitTable(facts, good.tables["elbert-golden"].logits).save(path)
+    found = store.gather(find_forms(model_folder))
+    assert found.origins == {"elbert-float": "cache", "elbert-golden": "computed"}
+    assert len(found.notes) == 1
+    assert path.name in found.notes[0]
+    assert heard == found.notes
+    assert path.read_bytes() == whole
+
+
+def test_published_logits_serve_without_a_checkpoint_but_never_for_another(
+    model_folder: Path, data: TextDataset, tmp_path: Path
+) -> None:
+    found = make_store(tmp_path, data).gather(find_forms(model_folder))
+    place = tmp_path / "published"
+    paths = make_store(tmp_path, data).publish(found.tables.values(), place)
+    assert [path.relative_to(place).as_posix() for path in paths] == [
+        "sst2/elbert-float.safetensors", "sst2/elbert-golden.safetensors",
+    ]  # fmt: skip
+    reader = Store("sst2", data, tmp_path / "other", place)
+    assert reader.gather([]).origins == {"elbert-float": "published", "elbert-golden": "published"}
+    assert reader.gather(find_forms(model_folder)).origins["elbert-golden"] == "published"
+    assert not (tmp_path / "other").exists()
+    # the model was trained further: the published logits are not its own
+    model = ElbertForSequenceClassification.from_pretrained(model_folder / "float")
+    with torch.no_grad():
+        model.model.classifier.bias += 1
+    model.save_pretrained(model_folder / "float")
+    changed = reader.gather(find_forms(model_folder))
+    assert changed.origins == {"elbert-float": "computed", "elbert-golden": "published"}
+    assert "of another checkpoint" in changed.notes[0]
+    # other sentences: of no use to anyone
+    short = Store("sst2", data.head(20), tmp_path / "other", place).gather([])
+    assert short.tables == {}
+    assert all("of another sentences" in note for note in short.notes)
+
+
+def test_every_table_of_the_project_is_whole() -> None:
+    for path in PUBLISHED.glob("*/*.safetensors"):
+        table = LogitTable.load(path)
+        assert (table.facts.task, table.facts.name) == (path.parent.name, path.stem)
+
+
+# ------------------------------------------------------------------------------------------------ command
+
+
+def run(*arguments: str | Path | int) -> tuple[int, str, BaseException | None]:
+    """Exit code, output and exception of ``study exits``."""
+    app = typer.Typer()
+    register(app)
+    result = CliRunner().invoke(app, ["study", "exits", *map(str, arguments)])
+    return result.exit_code, result.output, result.exception
+
+
+def test_the_command_from_runs_and_table_to_figures(
+    model_folder: Path, data_root: Path, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for method in ("elbert", "deebert", "pabee"):
+        make_run(method)
+    make_run("fastbert", step=3)
+    for iterations in (2, 4):
+        make_run("albert", iterations)
+    output, file = tmp_path / "study", tmp_path / "result.json"
+    common: list[str | Path | int] = [
+        "--task", "sst2", "--models", tmp_path / "methods", "--elbert", model_folder, "--data", data_root,
+        "--cache", tmp_path / "cache", "--logits", tmp_path / "published", "--splits", 3, "--bootstrap", 20,
+        "--output", output, "--json", file,
+    ]  # fmt: skip
+    code, text, error = run(*common, "--save-logits")
+    assert code == 0, error
+    for part in ("ELBERT", "PABEE", "at 2x", "train --task sst2 --method all", "albert-1, albert-3"):
+        assert part in text
+    result = json.loads(file.read_text())
+    assert set(result) >= KEYS
+    assert result == json.loads((output / "study.json").read_text())
+    assert {path.name for path in output.iterdir()} == {
+        "points.csv", "study.json",
+        *(f"{name}.svg" for name in ("pareto", "differences", "exits", "quantisation")),
+        *(f"{name}.png" for name in ("pareto", "differences", "exits", "quantisation")),
+    }  # fmt: skip
+    assert set(result["headline"]["loss_0_5"]) == set(result["equal_cost"]["3x"]) == {
+        "elbert", "elbert-bias_1", "elbert-bias_2", "elbert-bias_3", "elbert-entropy", "elbert-patience",
+        "deebert", "fastbert", "pabee", "albert", "elbert-float", "elbert-golden",
+    }  # fmt: skip
+    assert result["missing"] == ["albert-1", "albert-3"]
+    assert result["methods"]["pabee"]["added_parameters"] == 3 * 66
+    assert result["methods"]["pabee"]["training"]["training_cost"] == {"macs": 10}
+    assert "fastbert was measured unfinished, at step 3 of 8" in result["verdict"]
+    assert set(result["origins"].values()) == {"computed"}
+    first = {key: result[key] for key in KEYS}
+    # the logits alone, without any checkpoint, give the same study
+    shutil.rmtree(tmp_path / "methods")
+    shutil.rmtree(tmp_path / "cache")
+    code, _, error = run(*common, "--quiet")
+    assert code == 0, error
+    result = json.loads(file.read_text())
+    assert set(result["origins"].values()) == {"published"}
+    assert {key: result[key] for key in KEYS} == first
+
+
+def test_wrong_arguments_are_named(model_folder: Path, data_root: Path, tmp_path: Path) -> None:
+    common = ("--data", data_root, "--cache", tmp_path / "cache", "--quiet")
+    _, _, error = run("--task", "nli", *common)
+    assert isinstance(error, ValueError)
+    assert "task 'nli' is not one of sst2" in str(error)
+    _, _, error = run("--elbert", tmp_path / "nowhere", *common)
+    assert isinstance(error, FileNotFoundError)
+    assert "nowhere holds no float checkpoint" in str(error)
+    code, text, _ = run("--splits", 0, "--elbert", model_folder, *common)
+    assert code == 2
+    assert "splits" in text
+    assert not (tmp_path / "cache").exists()
