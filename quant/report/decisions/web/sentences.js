@@ -110,7 +110,8 @@ function drawLines(host, { height, label, from, to, valuesOf, format, before }) 
   before(chart, (x, y, text) => labels.append(svg("text", { class: "halo", x, y, "text-anchor": "end" }, text)));
   const line = (s) => valuesOf(s).map((value, i) => [atX(i + 1), atY(value)]);
   const others = visible().filter((s) => s !== chosen);
-  for (const s of others) root.append(svg("path", { class: `line faint ${s.right ? "right" : "wrong"}`, "data-row": s.row, d: path(line(s)) }));
+  const opacity = Math.min(0.5, Math.max(0.08, 20 / others.length)); // the fewer, the clearer
+  for (const s of others) root.append(svg("path", { class: `line faint ${s.right ? "right" : "wrong"}`, opacity, d: path(line(s)) }));
   const near = svg("path", { class: "line near", d: "" });
   root.append(near);
   const points = line(chosen);
