@@ -127,6 +127,7 @@ def train(
     from golden_model.datasets import Columns
     from golden_model.train.joint import JointOptions
     from golden_model.train.methods import check_folder, run, summary_rows, train_all, train_method
+    from golden_model.train.processes import is_main, leaving
     from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
     from golden_model.train.trainer import Trainer, TrainingOptions
 
@@ -176,7 +177,8 @@ def train(
         teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
         device=device,
     )
-    with _termination_interrupts():
+    shown = is_main() and not quiet
+    with _termination_interrupts(), leaving():
         if method == ALL:
             for name, value in (
                 ("iterations", iterations),
@@ -187,7 +189,7 @@ def train(
                     raise ValueError(f"--{name} {value} is for one method, not for {ALL}")
 
             def report(name: str, trainer: Trainer) -> None:
-                if not quiet:
+                if shown:
                     typer.echo(f"{name}: step {trainer.step} of {trainer.total_steps}")
 
             record = train_all(start, output, report=report, quiet=quiet)
@@ -206,9 +208,9 @@ def train(
                 stop_after=stop_after,
                 quiet=quiet,
             )
-    if json_file is not None:
+    if json_file is not None and is_main():
         write_json(json_file, record)
-    if quiet:
+    if not shown:
         return
     if method == ALL:
         print_table(
@@ -249,6 +251,7 @@ def pretrain(
     save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
     stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet")] = False,
@@ -260,6 +263,7 @@ def pretrain(
     from golden_model.train.files import STATE_FILE
     from golden_model.train.initialise import minilm_folder
     from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
+    from golden_model.train.processes import is_main, leaving
     from golden_model.train.texts import read_sentences
 
     if threads is not None:
@@ -296,14 +300,15 @@ def pretrain(
         output,
         teacher or minilm_folder(),
         init=init,
+        device=device,
     )
     if resume and not trainer.resume():
         raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
-    with _termination_interrupts():
+    with _termination_interrupts(), leaving():
         record = trainer.run(stop_after=stop_after, quiet=quiet)
-    if json_file is not None:
+    if json_file is not None and is_main():
         write_json(json_file, record)
-    if not quiet and record["best"] is not None:
+    if is_main() and not quiet and record["best"] is not None:
         best = record["best"]
         error = sum(best["held_out_error"]) / len(best["held_out_error"])
         typer.echo(f"best step {best['step']}: {100 * error:.1f} % of the teacher's variance missed")

@@ -6,21 +6,30 @@ import re
 
 import torch
 
+from golden_model.train.processes import process_count, shared_state
+
 
 def find_device(name: str) -> torch.device:
     """The device of a name: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is any).
+
+    Of several launched processes each gets a GPU of its own.
 
     Raises:
         ValueError: for another name, and for a GPU that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     if not re.fullmatch(r"cuda(:\d+)?", name):
         raise ValueError(f"device {name!r} is not one of cpu, cuda, cuda:N, auto")
+    if process_count() > 1 and name != "cuda":
+        raise ValueError(f"device {name!r} is one for {process_count()} processes: name cuda")
     found = torch.device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (found.index or 0) >= count:
         raise ValueError(f"device {name!r}: there are {count} CUDA devices")
+    if process_count() > 1:
+        own: torch.device = shared_state(cpu=False).device
+        return own
     return found

@@ -19,6 +19,7 @@ from golden_model.results import PromiseBroken, header
 from golden_model.train.batches import epoch_batches
 from golden_model.train.files import STATE_FILE, save_tensors
 from golden_model.train.objective import Objective
+from golden_model.train.processes import Processes
 
 REPLANNED = ("epochs", "max_steps", "evaluate_every", "save_every")
 """Options that may differ on resume."""
@@ -70,6 +71,7 @@ class Trainer:
         self.facts = dict(facts or {})
         self.steps_per_epoch = math.ceil(len(objective.lengths) / options.batch_size)
         self.total_steps = options.max_steps or max(1, round(options.epochs * self.steps_per_epoch))
+        self.processes = Processes(objective.device)
         self.step = 0
         self.plans = [{"from_step": 0, "total_steps": self.total_steps}]
         self.history: list[dict[str, Any]] = []
@@ -103,7 +105,9 @@ class Trainer:
         return max(0.0, (self.total_steps - step) / max(1.0, self.total_steps - warm))
 
     def save_state(self) -> None:
-        """Writes ``state.safetensors`` whole."""
+        """Writes ``state.safetensors`` whole; like all that writes, in the main process alone."""
+        if self.processes.index:
+            return
         self.output.mkdir(parents=True, exist_ok=True)
         tensors = {"random": torch.get_rng_state()}
         for name, parameter in self.objective.named():
@@ -185,7 +189,10 @@ class Trainer:
         return epoch_batches(self.objective.lengths, options.batch_size, options.seed, epoch)
 
     def processed(self) -> Iterator[tuple[int, int]]:
-        """Rows and width, its padding included, of every batch up to the present step."""
+        """Rows and width, its padding included, of every batch up to the present step.
+
+        Of whole batches: what the shares of several processes need less of padding is not taken off.
+        """
         lengths = self.objective.lengths
         for first in range(0, self.step, self.steps_per_epoch):
             batches = self.batches(first // self.steps_per_epoch)
@@ -216,7 +223,8 @@ class Trainer:
     def write(self, name: str) -> Path:
         """Writes the present weights as the checkpoint ``name`` of the run's folder."""
         folder = self.output / name
-        self.objective.write(folder, self.record())
+        if not self.processes.index:
+            self.objective.write(folder, self.record())
         return folder
 
     def write_latest(self) -> None:
@@ -225,7 +233,10 @@ class Trainer:
         self.save_state()
 
     def train_step(self, index: list[int]) -> float:
-        """One optimiser step on the samples ``index``; returns the loss.
+        """One optimiser step on the samples ``index``, of which this process computes its share.
+
+        Returns:
+            The loss of them all.
 
         Raises:
             PromiseBroken: when the loss is not finite.
@@ -233,14 +244,19 @@ class Trainer:
         factor = self.rate_factor(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["start"] * factor
-        enabled = self.options.autocast == "bfloat16"
-        with torch.autocast(self.objective.device.type, torch.bfloat16, enabled=enabled):
-            total = self.objective.loss(index)
-        value = float(total.detach())
+        device, share = self.objective.device, self.processes.share(index)
+        loss = torch.zeros((), device=device)
+        if share:
+            enabled = self.options.autocast == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+                loss = self.objective.loss(share) * (len(share) / len(index))
+        value = float(self.processes.total(loss.detach()))
         if not math.isfinite(value):
             raise PromiseBroken(f"the loss at step {self.step} is {value}")
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        if share:
+            loss.backward()
+        self.processes.add_gradients(parameter for _, parameter in self.objective.named())
         torch.nn.utils.clip_grad_norm_(self.objective.module.parameters(), self.options.clip)
         self.optimizer.step()
         self.step += 1
@@ -252,6 +268,7 @@ class Trainer:
         On KeyboardInterrupt it saves first; what is lost on a kill is less than ``save_every`` steps.
         """
         goal = self.total_steps if stop_after is None else min(stop_after, self.total_steps)
+        quiet = quiet or self.processes.index > 0
         self._recent.clear()
         self.objective.module.train()
         columns = (
@@ -286,4 +303,5 @@ class Trainer:
                 self.save_state()
                 raise
         self.save_state()
+        self.processes.wait()  # what the main process wrote is there for all
         return self.record()

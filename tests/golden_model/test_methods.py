@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +28,7 @@ from golden_model.methods.heads import Branch
 from golden_model.methods.load import load_method
 from golden_model.methods.model import ExitModel
 from golden_model.methods.names import METHODS, compared_runs, run_name
-from golden_model.results import sha256_of
+from golden_model.results import ROOT, sha256_of
 from golden_model.tokenizer import ElbertTokenizer
 from golden_model.train.batches import collate, encode
 from golden_model.train.evaluate import all_logits
@@ -578,3 +581,40 @@ def test_logits_of_a_whole_set_are_those_of_its_batches(data: Path, runs: tuple[
     found = all_logits(method.model, dev, method.tokenizer.pad_id, batch_size=7)
     given = list(zip(dev.ids, dev.types, strict=True))
     torch.testing.assert_close(found.double(), method.logits(given), rtol=0, atol=1e-5)
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def test_two_processes_train_as_one_does(data: Path, tmp_path: Path):
+    """Both stages of DeeBERT, begun by one process, resumed by two with a share of every batch each."""
+    pytest.importorskip("accelerate")
+    begin = start(data, max_steps=5, batch_size=15, evaluate_every=2, save_every=1)
+    whole = train_method(begin, tmp_path / "one", "deebert", quiet=True)
+    train_method(begin, tmp_path / "two", "deebert", stop_after=3, quiet=True)
+    assert not (tmp_path / "two" / "latest").exists()
+    options = ["--preset", "nano", "--init", "fresh", "--tokenizer", data, "--max-steps", 5, "--seed", 3]
+    options += ["--batch-size", 15, "--learning-rate", 3e-3, "--evaluate-every", 2, "--save-every", 1]
+    options += ["--threads", 1, "--device", "cpu", "--resume", "--json", tmp_path / "record.json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    command += ["-m", "sim.cli", "train", data, "--method", "deebert", "--output", tmp_path / "two"]
+    done = subprocess.run(
+        [str(part) for part in (*command, *options)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best step") == 1, done.stdout  # one process prints
+    for part in ("stage-1/latest/model", "latest/model", "latest/exits"):
+        one, two = (load_file(tmp_path / run / f"{part}.safetensors") for run in ("one", "two"))
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["training_cost"]["macs"] == whole["training_cost"]["macs"]
+    assert [entry["step"] for entry in record["history"]] == [2, 4, 5]
+    for one, two in zip(whole["history"], record["history"], strict=True):
+        for key in ("dev_loss", "train_loss"):
+            assert two[key] == pytest.approx(one[key], rel=1e-4)

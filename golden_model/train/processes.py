@@ -1,0 +1,101 @@
+"""The processes that train together, one per GPU: ``accelerate launch`` or ``torchrun`` starts them.
+
+Each takes its share of every batch; gradients are summed so that the step is that of one process alone, whose
+loss is the mean over the batch. (A loss that is no mean over samples, as the error of the hidden states, is
+averaged over the shares.) Every process evaluates, only the main one writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import nn
+
+PATIENCE = timedelta(hours=2)
+"""Longest that one process waits for another."""
+
+
+def process_count() -> int:
+    """Processes the launcher started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def shared_state(cpu: bool) -> Any:
+    """Accelerate's state of the launched processes; joins them on the first call.
+
+    Raises:
+        ValueError: accelerate is not installed.
+    """
+    try:
+        from accelerate import PartialState
+    except ImportError as missing:
+        raise ValueError(
+            f"{process_count()} processes were launched, and the package accelerate is not installed: "
+            f"install the extra 'train'"
+        ) from missing
+    return PartialState(cpu=cpu, timeout=PATIENCE)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """At its end the process leaves the others, if :func:`shared_state` had it join them."""
+    try:
+        yield
+    finally:
+        if process_count() > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+class Processes:
+    """This process among those of the run.
+
+    Members:
+        count: How many there are.
+        index: This one's number, from 0.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Joins the launched processes, if any, to compute on ``device``."""
+        self.device = device
+        self.count, self.index = process_count(), 0
+        if self.count > 1:
+            self._state = shared_state(device.type == "cpu")
+            self.index = self._state.process_index
+
+    def share(self, batch: Sequence[int]) -> list[int]:
+        """This process's samples of a batch: every ``count``-th, so that shares are alike in length."""
+        return list(batch[self.index :: self.count])
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """Sum over the processes of a tensor of one shape."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import reduce
+
+        found: torch.Tensor = reduce(value, "sum")
+        return found
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Every gradient becomes the sum of the processes' own; None counts as 0."""
+        if self.count == 1:
+            return
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        flat = self.total(torch.cat([gradient.flatten() for gradient in own]))
+        for parameter, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def wait(self) -> None:
+        """Returns when every process is here."""
+        if self.count > 1:
+            self._state.wait_for_everyone()
