@@ -85,12 +85,13 @@ class ExitModel(nn.Module):
         """
         wanted = range(1, self.iterations + 1) if exits is None else exits
         heads = {iteration: self.head(iteration) for iteration in wanted}
+        own_heads = any(head is not None for head in heads.values())
         backbone = self.backbone
         logits, kept = [], []
         bias: torch.Tensor | None = None
         states = backbone.states(input_ids, attention_mask, token_type_ids, max(heads, default=0))
         for iteration, hidden in enumerate(states):
-            if iteration == 0:
+            if iteration == 0 and own_heads:
                 bias = backbone.attention_bias(hidden, attention_mask)
             if hidden_states:
                 kept.append(hidden)
