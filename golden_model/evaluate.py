@@ -5,6 +5,7 @@ A model folder is a checkpoint folder itself, or holds one in ``float/`` or ``in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from golden_model.results import header, print_table, sha256_of
 from golden_model.tasks import TASKS, find_task, load_task
 from golden_model.tokenizer import ElbertTokenizer
 
+LABELS_FILE = "labels.json"
 BACKENDS = ("float", "golden")
 _FOLDERS = {"float": ("float", "config.json"), "golden": ("integer", METADATA_FILE)}
 CHUNK = 64
@@ -150,6 +152,15 @@ def model_folder(folder: Path | str, backend: str) -> Path:
         if (candidate / mark).is_file():
             return candidate
     raise FileNotFoundError(f"{folder} holds no {backend} checkpoint: no {mark}, nor {inner}/{mark}")
+
+
+def label_names(folder: Path | str) -> list[str] | None:
+    """Class names by ``labels.json`` of a model folder, or of the one its checkpoint lies in; None without."""
+    for candidate in (Path(folder), Path(folder).parent):
+        file = candidate / LABELS_FILE
+        if file.is_file():
+            return list(json.loads(file.read_text(encoding="utf-8")))
+    return None
 
 
 def open_backend(backend: str, folder: Path | str, device: str = "cpu") -> Backend:

@@ -208,6 +208,13 @@ class Confidence:
         )
 
 
+def stage_two_length(policy: AnyPolicy) -> int | None:
+    """Iterations that stage 2 looks back on, the newest included; None for a policy without one."""
+    if policy.mode == ExitMode.patience:
+        return policy.patience + 1
+    return policy.window if policy.mode in WINDOW_MODES else None
+
+
 def stage_one(policy: AnyPolicy, confidence: Confidence) -> Tensor:
     """Entropy below delta, where the policy tests it; bool [...]."""
     if policy.mode in (ExitMode.none, ExitMode.patience):
@@ -218,8 +225,8 @@ def stage_one(policy: AnyPolicy, confidence: Confidence) -> Tensor:
 def _stage_two(policy: AnyPolicy, trajectory: Confidence) -> Tensor:
     """The window test (or PABEE's) on whole trajectories [I, N]; False where the window does not fit yet."""
     fired = torch.zeros_like(trajectory.entropy, dtype=torch.bool)
-    length = policy.patience + 1 if policy.mode == ExitMode.patience else policy.window
-    if policy.mode not in (*WINDOW_MODES, ExitMode.patience) or fired.shape[0] < length:
+    length = stage_two_length(policy)
+    if length is None or fired.shape[0] < length:
         return fired
 
     def windows(values: Tensor) -> Tensor:

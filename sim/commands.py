@@ -43,14 +43,6 @@ def read_sentences(sentences: list[str] | None, file: Path | None, examples: boo
     return texts
 
 
-def label_names(model: Path) -> list[str] | None:
-    """The class names of the model folder's ``labels.json``, if it has one."""
-    import json
-
-    file = model / "labels.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
 def run(
     sentences: Annotated[
         list[str] | None, typer.Argument(help="Sentences; the bundled examples by default.")
@@ -73,6 +65,7 @@ def run(
 ) -> None:
     """Classifies sentences; with --backend rtl on the simulated accelerator, compared bit for bit."""
     from golden_model import results
+    from golden_model.evaluate import label_names
     from sim.answers import answer_in_hardware, answer_in_software
 
     if backend not in BACKENDS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +9,6 @@ import typer
 
 from golden_model import options
 from golden_model.results import BUNDLED, print_table, write_json
-
-LABELS_FILE = "labels.json"
-
-
-def class_names(model: Path) -> list[str] | None:
-    """The class names of the model folder's ``labels.json``, if it has one."""
-    for folder in (model, model.parent):
-        if (folder / LABELS_FILE).is_file():
-            return list(json.loads((folder / LABELS_FILE).read_text(encoding="utf-8")))
-    return None
 
 
 def decisions(
@@ -54,7 +43,7 @@ def decisions(
 ) -> None:
     """One web page, and SVG files, of when and why each sentence leaves."""
     from golden_model.datasets import Columns, load_dataset
-    from golden_model.evaluate import progress_bar
+    from golden_model.evaluate import label_names, progress_bar
     from golden_model.tasks import find_task, load_task
     from quant.report.decisions.figures import decisions as describe
     from quant.report.decisions.page import write_page
@@ -81,7 +70,7 @@ def decisions(
             model=model,
             sentences=sentences,
             examples=examples,
-            class_names=None if task else class_names(model),
+            class_names=None if task else label_names(model),
             task=task,
             metric=find_task(task).metric if task else "accuracy",
             progress=progress,

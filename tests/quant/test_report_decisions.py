@@ -14,13 +14,13 @@ from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
 from golden_model.datasets import TextDataset, load_dataset
-from golden_model.evaluate import FloatBackend, evaluate, open_backend, tokenize
+from golden_model.evaluate import FloatBackend, evaluate, label_names, open_backend, tokenize
 from golden_model.exits import ExitPolicy
 from golden_model.integer import GoldenModel
 from golden_model.results import BUNDLED, sha256_of
 from golden_model.synthetic import random_sentences
 from quant.calibrate import calibrate
-from quant.report.commands import class_names, register
+from quant.report.commands import register
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, shares, spread
 from quant.report.decisions.figures import MAX_TOKENS, decisions, principal_components
 from quant.report.decisions.page import policy_line, render_page
@@ -465,5 +465,5 @@ def test_wrong_usage_is_named_and_writes_nothing(tmp_path: Path, arguments: list
 
 
 def test_class_names_come_from_the_model_folder(tmp_path: Path) -> None:
-    assert class_names(BUNDLED) == class_names(BUNDLED / "float") == ["negative", "positive"]
-    assert class_names(tmp_path / "a" / "b") is None
+    assert label_names(BUNDLED) == label_names(BUNDLED / "float") == ["negative", "positive"]
+    assert label_names(tmp_path / "a" / "b") is None

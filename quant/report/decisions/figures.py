@@ -12,7 +12,7 @@ from torch import Tensor
 
 from golden_model.datasets import TextDataset
 from golden_model.evaluate import Progress, evaluate, tokenize
-from golden_model.exits import WINDOW_MODES, ExitMode, ExitPolicy
+from golden_model.exits import ExitMode, ExitPolicy, stage_two_length
 from golden_model.integer import Sentence
 from golden_model.results import header
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, spread
@@ -92,7 +92,11 @@ def decisions(
             "classes": names,
         },
         "data": {"source": data.source, "sha256": data.sha256, "task": task, "sentences": len(data)},
-        "policy": {**policy.model_dump(), "stage_one": _has_stage_one(policy), "length": _length(policy)},
+        "policy": {
+            **policy.model_dump(),
+            "stage_one": _has_stage_one(policy),
+            "length": stage_two_length(policy),
+        },
         "with_exit": with_exit,
         "without_exit": without_exit,
         "exits": _exits(answers.exits, right, config.num_hidden_layers),
@@ -112,13 +116,6 @@ def _model_name(folder: Path | str) -> str:
 
 def _has_stage_one(policy: ExitPolicy) -> bool:
     return policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta > 0
-
-
-def _length(policy: ExitPolicy) -> int | None:
-    """Iterations that stage 2 looks at; None without a stage 2."""
-    if policy.mode == ExitMode.patience:
-        return policy.patience + 1
-    return policy.window if policy.mode in WINDOW_MODES else None
 
 
 def _true_class(recording: Recording, labels: Tensor) -> Tensor:
