@@ -155,7 +155,7 @@ def model_folder(folder: Path | str, backend: str) -> Path:
 
 
 def label_names(folder: Path | str) -> list[str] | None:
-    """Class names by ``labels.json`` of a model folder, or of the one its checkpoint lies in; None without."""
+    """Class names by the ``labels.json`` of a model folder, or of the one a checkpoint lies in; else None."""
     for candidate in (Path(folder), Path(folder).parent):
         file = candidate / LABELS_FILE
         if file.is_file():
