@@ -55,7 +55,7 @@ class JointOptions(TrainingOptions):
 def exit_loss(method: str, iterations: int, options: JointOptions) -> tuple[list[int], ExitLoss]:
     """Which exits a method trains, counted from 1, and how it weighs their losses.
 
-    ELBERT: all, :class:`JointLoss`. PABEE (Zhou et al. 2020, section 3.3): all, sum_j j·CE_j / sum_j j.
+    ELBERT: all, :class:`JointLoss`. PABEE (Zhou et al. 2020 and its code): all, sum_j j·CE_j / sum_j j.
     Plain ALBERT: the last. DeeBERT and FastBERT: all but the last, each with weight 1 (their released codes).
     """
     every = list(range(1, iterations + 1))
