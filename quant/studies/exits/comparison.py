@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,8 @@ class Runner:
 
     contender: Contender
     judge: Judge
+    known: dict[tuple[int, ...], Result | None] = field(default_factory=dict)
+    """Results by the rows picked: different budgets often pick the same."""
 
     @cached_property
     def scores(self) -> Tensor:
@@ -64,8 +66,11 @@ class Runner:
         return self._result(best_within(self.scores, self.costs, 1 / speedup))
 
     def _result(self, rows: Tensor) -> Result | None:
-        fit = cross_fit(self.contender.outcomes, rows, self.judge.halves)
-        return None if fit is None else Result(self.contender, self.judge, fit)
+        key = tuple(rows.tolist())
+        if key not in self.known:
+            fit = cross_fit(self.contender.outcomes, rows, self.judge.halves)
+            self.known[key] = None if fit is None else Result(self.contender, self.judge, fit)
+        return self.known[key]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from quant.studies.exits.contenders import (
     ALBERT,
     BIASES,
     ELBERT,
+    ELBERT_FLOAT,
     ELBERT_GOLDEN,
     ORACLE,
     OWN_POLICY,
@@ -40,6 +41,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "elbert-bias_3": {"color": SKY, "marker": "v"},
     "elbert-entropy": {"color": GREEN, "marker": "^", "linestyle": "--"},
     "elbert-patience": {"color": VERMILION, "marker": "D", "linestyle": "--"},
+    ELBERT_FLOAT: {"color": BLACK, "marker": "x"},
     ELBERT_GOLDEN: {"color": GREY, "marker": "s", "linestyle": ":"},
 }
 TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12)
@@ -95,7 +97,7 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     left, right = figure.subplots(1, 2)
     variants = [f"{ELBERT}-{variant}" for variant in (*BIASES, *ABLATIONS)]
     _panel(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
-    _panel(right, result, [*variants, ELBERT_GOLDEN])
+    _panel(right, result, [*variants, ELBERT_FLOAT, ELBERT_GOLDEN])
     left.set_ylabel(METRICS[result["metric"]])
     left.set_title("Methods, each by its own policy")
     right.set_title("ELBERT's policies, and ablations on its weights")
@@ -194,6 +196,7 @@ def _exits(result: Mapping[str, Any]) -> Figure:
         axes.set_title(f"{TITLES[name]}\n{POINTS * entry['accuracy']:.1f} at {entry['speedup']:.1f}x")
         axes.title.set_fontsize(8)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.tick_params(labelbottom=True)
     for axes in grid[len(entries) :]:
         axes.set_visible(False)
     figure.supxlabel(
@@ -223,10 +226,10 @@ def _confusions(result: Mapping[str, Any]) -> Figure:
             origin="lower",
             extent=(0.5, depth + 0.5, 0.5, depth + 0.5),
         )
-        axes.set_title(
-            f"{name}\n{100 * at['exit_flips']:.1f} % exits, {100 * at['answer_flips']:.1f} % answers"
-        )
-        axes.title.set_fontsize(7.5)
+        axes.set_title(f"{name}\n{100 * at['exit_flips']:.1f} % moved")
+        axes.title.set_fontsize(8)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("exit in integers")
     grid[0].set_ylabel("exit in float")
     if image is not None:

@@ -145,6 +145,8 @@ def _quantisation(sweeps: Sequence[Sweep], judge: Judge) -> dict[str, Any] | Non
 def _not_whole(tables: Mapping[str, LogitTable], missing: Sequence[str]) -> list[str]:
     """What a reader has to know of runs that are not there or not done."""
     notes = [f"not compared, no logits: {', '.join(missing)}"] if missing else []
+    if ELBERT_GOLDEN not in tables:
+        notes.append("no integers: --elbert names no model folder with an integer form (elbert quantize)")
     for name, table in tables.items():
         step, total = (table.facts.training.get(key) for key in ("step", "total_steps"))
         if name != ELBERT_FLOAT and step is not None and total is not None and step < total:
