@@ -86,19 +86,18 @@ def train_all(
     Raises:
         ValueError: a run in the folder had other options or other data.
     """
-    first = prepare(output / run_name("elbert", 0), method="elbert")
-    depth = first.facts["iterations"]
+    trainer = prepare(output / run_name("elbert", 0), method="elbert")
+    depth, top = trainer.facts["iterations"], trainer.header
     found: dict[str, Any] = {}
     for method, iterations in compared_runs(depth):
         name = run_name(method, iterations)
         stage_one = output / run_name("albert", depth) if method in TWO_STAGES else None
-        trainer = first
         if method != "elbert":
             trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
         trainer.resume()  # what is reported is where it goes on
         report(name, trainer)
         found[name] = summary(run(trainer, None, quiet))
-    return {"header": first.header, "methods": found}
+    return {"header": top, "methods": found}
 
 
 def check_folder(output: Path, resume: bool) -> None:
