@@ -68,11 +68,20 @@ class FloatBackend:
     """The float model. All iterations are computed; the policy is then applied to their probabilities."""
 
     def __init__(self, folder: Path | str, device: str = "cpu") -> None:
-        """Opens a Hugging Face checkpoint folder; raises like ``golden_model.albert.load_float``."""
+        """Opens a Hugging Face checkpoint folder; raises like ``golden_model.albert.load_float``.
+
+        Where the folder has a method's own exits (``golden_model.methods``), they answer instead of ALBERT's.
+        """
         from golden_model.albert import load_float
+        from golden_model.methods.files import HEADS_FILE, read_model
 
         folder = model_folder(folder, "float")
-        model, self.tokenizer, self.config = load_float(folder)
+        model: torch.nn.Module
+        if (folder / HEADS_FILE).is_file():
+            model, self.tokenizer, _ = read_model(folder)
+            self.config = model.config
+        else:
+            model, self.tokenizer, self.config = load_float(folder)
         self.model = model.to(device)
         self.sha256 = sha256_of(folder / "model.safetensors")
 

