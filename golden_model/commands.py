@@ -364,15 +364,27 @@ def evaluate(
 def export_float(
     source: Annotated[Path, typer.Argument(help="Checkpoint folder that training wrote: RUN/best.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write.")],
-    data: Annotated[str, typer.Option(help="Folder with dev.tsv, or hub:NAME, hub:NAME/CONFIG.")],
+    data: Annotated[
+        str | None, typer.Option(help="Folder with dev.tsv, or hub:NAME, hub:NAME/CONFIG.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A task instead of --data: its dev split.")] = None,
     vocabulary: Annotated[
         int | None, typer.Option(help="Keep only so many pieces of a pruned vocabulary.")
     ] = None,
+    json_file: options.JsonOption = None,
 ) -> None:
     """Writes a float checkpoint with 16-bit weights and measures it as stored."""
+    from golden_model.datasets import load_dataset
+    from golden_model.tasks import load_task
     from golden_model.train.export import export
 
-    stored = export(source, destination, data, vocabulary=vocabulary)["stored"]
+    if (data is None) == (task is None):
+        raise ValueError("name --data or --task, one of the two")
+    dev = load_task(task, "dev") if task is not None else load_dataset(str(data), "dev")
+    record = export(source, destination, dev, vocabulary)
+    if json_file is not None:
+        write_json(json_file, record)
+    stored = record["stored"]
     rows = [[i, f"{100 * value:.2f}"] for i, value in enumerate(stored["dev_accuracy"], start=1)]
     print_table("dev accuracy as stored", ["iteration", "accuracy, %"], rows)
 

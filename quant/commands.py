@@ -28,8 +28,9 @@ def quantize(
     float_dir: Annotated[Path, typer.Argument(help="Folder of the float checkpoint.")],
     output_dir: Annotated[Path, typer.Argument(help="Folder of the integer checkpoint to write.")],
     data: Annotated[
-        str, typer.Option(help="Sentences to calibrate on: a table, or a folder with a train split.")
-    ],
+        str | None, typer.Option(help="Sentences to calibrate on: a table, or a folder with a train split.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A task instead of --data: its train split.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Sentences to calibrate on.")] = 256,
     seed: Annotated[int, typer.Option(help="Chooses the sentences.")] = 0,
     observer: Annotated[str, typer.Option(help="Ranges of activations: max, percentile or mse.")] = "max",
@@ -42,7 +43,10 @@ def quantize(
         Path | None,
         typer.Option("--eval", help="Labelled table, or folder with a dev split: compare float and golden."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of --eval.")] = None,
+    eval_task: Annotated[
+        bool, typer.Option("--eval-task", help="Compare float and golden on the dev split of --task.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of the comparison.")] = None,
     text_column: Annotated[str | None, typer.Option()] = None,
     pair_column: Annotated[str | None, typer.Option()] = None,
     label_column: Annotated[str | None, typer.Option()] = None,
@@ -55,13 +59,18 @@ def quantize(
     from golden_model.datasets import Columns, load_dataset
     from golden_model.evaluate import progress_bar
     from golden_model.results import header, sha256_of, write_json
+    from golden_model.tasks import load_task
     from quant.calibrate import calibrate
     from quant.schemes import Scheme
 
     scheme = Scheme(weight_bits, weight_observer, observer, percentile, equalize, correct_bias)
     columns = Columns(text_column, pair_column, label_column)
+    if (data is None) == (task is None):
+        raise ValueError("name --data or --task, one of the two")
+    if eval_task and task is None:
+        raise ValueError("--eval-task compares on the dev split of --task: name one")
     model, tokenizer, config = load_float(float_dir)
-    rows = load_dataset(data, "train", columns=columns)
+    rows = load_task(task, "train") if task is not None else load_dataset(str(data), "train", columns=columns)
     chosen = choose_sentences(len(rows), samples, seed)
     sentences = tokenizer.encode_many(
         [rows.texts[i] for i in chosen],
@@ -85,8 +94,9 @@ def quantize(
         "bytes": (output_dir / TENSOR_FILE).stat().st_size,
         "evaluation": None,
     }
-    if eval_file is not None:
-        record["evaluation"] = _compare(float_dir, output_dir, eval_file, columns, limit, quiet)
+    if eval_file is not None or eval_task:
+        compared = None if eval_file is not None else task
+        record["evaluation"] = _compare(float_dir, output_dir, eval_file, compared, columns, limit, quiet)
     if json_file is not None:
         write_json(json_file, record)
     if not quiet:
@@ -94,14 +104,28 @@ def quantize(
 
 
 def _compare(
-    float_dir: Path, output_dir: Path, file: Path, columns: Any, limit: int | None, quiet: bool
+    float_dir: Path,
+    output_dir: Path,
+    file: Path | None,
+    task: str | None,
+    columns: Any,
+    limit: int | None,
+    quiet: bool,
 ) -> dict[str, Any]:
-    """Accuracy of both forms per iteration, and how often they agree; printed unless quiet."""
+    """Accuracy of both forms per iteration; printed unless quiet."""
     from golden_model.evaluate import evaluate_file
     from golden_model.results import print_table
 
     results = {
-        backend: evaluate_file(backend, folder, file, columns=columns, limit=limit, quiet=quiet)
+        backend: evaluate_file(
+            backend,
+            folder,
+            file,
+            task=task,
+            columns=None if task is not None else columns,
+            limit=limit,
+            quiet=quiet,
+        )
         for backend, folder in (("float", float_dir), ("golden", output_dir))
     }
     lists = {name: result["accuracy_per_iteration"] for name, result in results.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from golden_model.albert import ElbertForSequenceClassification, load_float
-from golden_model.datasets import Columns, load_dataset
+from golden_model.datasets import TextDataset
 from golden_model.metrics import iteration_scores
 from golden_model.results import replacing, write_json
 from golden_model.tokenizer import ElbertTokenizer
@@ -39,25 +39,23 @@ def trim_vocabulary(
 def export(
     source: Path | str,
     destination: Path | str,
-    data: str,
-    columns: Columns | None = None,
+    dev: TextDataset,
     vocabulary: int | None = None,
 ) -> dict[str, Any]:
-    """Writes ``source`` with float16 weights and measures what was written on the data's dev split.
+    """Writes ``source`` with float16 weights and measures what was written on dev data.
 
     Args:
         source: A checkpoint folder written by training (``best`` or ``latest``).
         destination: The folder to write; its ``training.json`` is the source's record with ``stored``
             added: type, file size in bytes, dev scores per iteration.
-        data: Folder of the data, or ``hub:NAME``.
-        columns: Columns of the data's tables.
+        dev: Labelled sentences.
         vocabulary: Pieces to keep of a pruned vocabulary; None: all.
 
     Returns:
         The record.
 
     Raises:
-        ValueError: when a weight does not fit float16, naming it.
+        ValueError: when a weight does not fit float16, naming it, or the data has other classes.
         FileNotFoundError: when a file of the source is not there.
     """
     source, destination = Path(source), Path(destination)
@@ -68,7 +66,11 @@ def export(
     for name, value in model.model.state_dict().items():
         if not torch.isfinite(value.half()).all():
             raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
-    dev = load_dataset(data, "dev", columns, record["inputs"]["label_names"])
+    if dev.label_names != record["inputs"]["label_names"]:
+        raise ValueError(
+            f"{dev.source} has classes {dev.label_names}, {source} was trained on "
+            f"{record['inputs']['label_names']}"
+        )
     write_checkpoint(destination, model.model, tokenizer, record, torch.float16)
     stored, tokenizer, _ = load_float(destination)
     encoded = encode(dev, tokenizer, record["options"]["max_length"])

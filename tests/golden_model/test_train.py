@@ -277,7 +277,7 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
 
 def test_export_stores_half_precision_and_measures_it(task: Path, tmp_path: Path):
     make_trainer(task, tmp_path / "run").run(quiet=True)
-    record = export(tmp_path / "run" / "best", tmp_path / "out", str(task))
+    record = export(tmp_path / "run" / "best", tmp_path / "out", load_dataset(task, "dev"))
     weights = load_file(tmp_path / "out" / "model.safetensors")
     assert {w.dtype for w in weights.values()} == {torch.float16}
     assert len(record["stored"]["dev_accuracy"]) == 4
@@ -296,7 +296,7 @@ def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
         Splits.of_folder(str(task)), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task
     )
     trainer.run(quiet=True)
-    record = export(tmp_path / "run" / "latest", tmp_path / "out", str(task), vocabulary=8)
+    record = export(tmp_path / "run" / "latest", tmp_path / "out", load_dataset(task, "dev"), vocabulary=8)
     model, tokenizer, trimmed = load_float(tmp_path / "out")
     assert trimmed == trainer.objective.model.config.model_copy(update={"vocab_size": 8})
     assert tokenizer.kept == trainer.objective.tokenizer.kept[:8]
@@ -310,7 +310,7 @@ def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
     ):
         assert torch.equal(one, two[: len(one)].half().float()), name
     with pytest.raises(ValueError, match=r"vocabulary of 15 pieces is not in 5\.\.14"):
-        export(tmp_path / "run" / "latest", tmp_path / "no", str(task), vocabulary=15)
+        export(tmp_path / "run" / "latest", tmp_path / "no", load_dataset(task, "dev"), vocabulary=15)
 
 
 # ---------------------------------------------------------------- evaluation and commands
