@@ -109,15 +109,15 @@ def train(
     save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
     stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    text_column: Annotated[str | None, typer.Option()] = None,
-    pair_column: Annotated[str | None, typer.Option()] = None,
-    label_column: Annotated[str | None, typer.Option()] = None,
-    header: Annotated[bool, typer.Option(help="Whether tables begin with column names.")] = True,
-    encoding: Annotated[str, typer.Option(help="Encoding of the tables.")] = "utf-8",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Trains ELBERT or another early-exit method from a pretrained start; can be stopped and resumed."""
     from functools import partial
@@ -251,10 +251,10 @@ def pretrain(
     save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
     stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Teaches the shared layer a BERT's hidden states from plain text; a start for ``train --init``."""
     import torch
@@ -329,15 +329,15 @@ def evaluate(
     margin: options.MarginOption = options.MARGIN,
     value_range: options.RangeOption = options.RANGE,
     patience: options.PatienceOption = options.PATIENCE,
-    text_column: Annotated[str | None, typer.Option()] = None,
-    pair_column: Annotated[str | None, typer.Option()] = None,
-    label_column: Annotated[str | None, typer.Option()] = None,
-    header: Annotated[bool, typer.Option(help="Whether the table begins with column names.")] = True,
-    encoding: Annotated[str, typer.Option(help="Encoding of the table.")] = "utf-8",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
-    device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    limit: options.LimitOption = None,
+    device: options.DeviceOption = "cpu",
     json_file: options.JsonOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table or a task."""
     from golden_model.datasets import Columns

@@ -17,6 +17,7 @@ from torch import Tensor
 from golden_model.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
 from golden_model.config import ElbertConfig
 from golden_model.datasets import Columns, TextDataset, load_dataset
+from golden_model.devices import find_device
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer import GoldenModel, Sentence
 from golden_model.metrics import scores
@@ -68,7 +69,7 @@ class FloatBackend:
     """The float model. All iterations are computed; the policy is then applied to their probabilities."""
 
     def __init__(self, folder: Path | str, device: str = "cpu") -> None:
-        """Opens a Hugging Face checkpoint folder; raises like ``golden_model.albert.load_float``.
+        """Opens a Hugging Face checkpoint folder; raises like ``albert.load_float`` and ``find_device``.
 
         Where the folder has a method's own exits (``golden_model.methods``), they answer instead of ALBERT's.
         """
@@ -82,27 +83,16 @@ class FloatBackend:
             self.config = model.config
         else:
             model, self.tokenizer, self.config = load_float(folder)
-        self.model = model.to(device)
+        self.model = model.to(find_device(device))
         self.sha256 = sha256_of(folder / "model.safetensors")
 
     def answer(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
     ) -> Answers:
         """Classifies sentences, those of like length together."""
-        from golden_model.train.batches import Encoded
-        from golden_model.train.evaluate import all_logits
+        from golden_model.train.evaluate import sentence_logits
 
-        config = self.config
-        logits = torch.empty(config.num_hidden_layers, len(sentences), config.num_labels, dtype=torch.float64)
-        for chunk in _chunks(sentences):
-            encoded = Encoded(
-                [list(sentences[i][0]) for i in chunk],
-                [list(sentences[i][1]) for i in chunk],
-                torch.zeros(len(chunk), dtype=torch.int64),
-            )
-            logits[:, chunk] = all_logits(self.model, encoded, self.tokenizer.pad_id).double()
-            if progress is not None:
-                progress(len(chunk))
+        logits = sentence_logits(self.model, sentences, self.tokenizer.pad_id, progress)
         trajectory = Confidence.from_logits(logits)
         exits = exit_iterations(policy, trajectory)
         final = trajectory[exits - 1, torch.arange(len(sentences))]
@@ -123,7 +113,7 @@ class GoldenBackend:
                 f"{folder}: the tokenizer holds {self.tokenizer.size} pieces, "
                 f"the embedding {self.config.vocab_size}"
             )
-        self.model = GoldenModel(checkpoint, device)
+        self.model = GoldenModel(checkpoint, find_device(device))
         self.sha256 = sha256_of(folder / TENSOR_FILE)
 
     def answer(

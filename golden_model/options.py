@@ -18,6 +18,15 @@ WindowOption = Annotated[int, typer.Option(help="N: iterations in the confidence
 MarginOption = Annotated[float, typer.Option(help="m: distance from 0.5 that counts as one side.")]
 RangeOption = Annotated[float, typer.Option("--range", help="r: most that bias_3 lets the window vary.")]
 PatienceOption = Annotated[int, typer.Option(help="Iterations that must repeat the answer (PABEE).")]
+TextColumnOption = Annotated[str | None, typer.Option("--text-column", help="Column of the text.")]
+PairColumnOption = Annotated[str | None, typer.Option("--pair-column", help="Column of a second text.")]
+LabelColumnOption = Annotated[str | None, typer.Option("--label-column", help="Column of the class.")]
+HeaderOption = Annotated[bool, typer.Option(help="Whether tables begin with column names.")]
+EncodingOption = Annotated[str, typer.Option(help="Encoding of the tables.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
 
 DELTA, WINDOW, MARGIN, RANGE, PATIENCE = 0.1, 3, 0.1, 1.0, 3

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from golden_model import options
 from quant.studies import commands as studies
 
 
@@ -47,11 +48,11 @@ def quantize(
         bool, typer.Option("--eval-task", help="Compare float and golden on the dev split of --task.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of the comparison.")] = None,
-    text_column: Annotated[str | None, typer.Option()] = None,
-    pair_column: Annotated[str | None, typer.Option()] = None,
-    label_column: Annotated[str | None, typer.Option()] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Calibrates a float checkpoint and writes the integer one."""
     from golden_model.albert import load_float

@@ -10,15 +10,12 @@ from typing import Any
 import torch
 
 from golden_model.config import ElbertConfig
+from golden_model.devices import find_device
 from golden_model.methods import count
 from golden_model.methods.files import read_model, weights_sha256
 from golden_model.methods.model import ExitModel
 from golden_model.tokenizer import ElbertTokenizer
-from golden_model.train.batches import Encoded
-from golden_model.train.evaluate import all_logits
-
-CHUNK = 256
-"""Sentences between two reports of progress."""
+from golden_model.train.evaluate import sentence_logits
 
 
 @dataclass(frozen=True)
@@ -84,22 +81,11 @@ class Method:
         """
         if not len(sentences):
             raise ValueError("no sentences to answer")
-        result = torch.empty(self.iterations, len(sentences), self.config.num_labels, dtype=torch.float64)
-        order = sorted(range(len(sentences)), key=lambda i: len(sentences[i][0]))
-        for start in range(0, len(order), CHUNK):
-            chunk = order[start : start + CHUNK]
-            encoded = Encoded(
-                [list(sentences[i][0]) for i in chunk],
-                [list(sentences[i][1]) for i in chunk],
-                torch.zeros(len(chunk), dtype=torch.int64),
-            )
-            result[:, chunk] = all_logits(self.model, encoded, self.tokenizer.pad_id).double()
-            if progress is not None:
-                progress(len(chunk))
-        return result
+        return sentence_logits(self.model, sentences, self.tokenizer.pad_id, progress)
 
 
 def load_method(folder: Path | str, device: str = "cpu") -> Method:
     """Opens a checkpoint folder that training wrote (``latest/``); raises as ``methods.files.read_model``."""
     model, tokenizer, record = read_model(folder)
-    return Method(model.to(device), tokenizer, weights_sha256(Path(folder)), record.get("training_cost", {}))
+    model.to(find_device(device))
+    return Method(model, tokenizer, weights_sha256(Path(folder)), record.get("training_cost", {}))

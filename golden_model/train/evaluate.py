@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 
 from golden_model.albert import ElbertForSequenceClassification
@@ -28,3 +30,27 @@ def all_logits(
         result[:, batch.index] = logits.float().cpu()
     model.train(was_training)
     return result
+
+
+def sentence_logits(
+    model: ElbertForSequenceClassification | ExitModel,
+    sentences: Sequence[tuple[Sequence[int], Sequence[int]]],
+    pad_id: int,
+    progress: Callable[[int], None] | None = None,
+    chunk_size: int = 64,
+) -> torch.Tensor:
+    """:func:`all_logits` of token ids and token types, float64, telling ``progress`` of every chunk done."""
+    config = model.config
+    logits = torch.empty(config.num_hidden_layers, len(sentences), config.num_labels, dtype=torch.float64)
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i][0]))
+    for start in range(0, len(order), chunk_size):
+        chunk = order[start : start + chunk_size]
+        encoded = Encoded(
+            [list(sentences[i][0]) for i in chunk],
+            [list(sentences[i][1]) for i in chunk],
+            torch.zeros(len(chunk), dtype=torch.int64),
+        )
+        logits[:, chunk] = all_logits(model, encoded, pad_id, chunk_size).double()
+        if progress is not None:
+            progress(len(chunk))
+    return logits

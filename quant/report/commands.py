@@ -31,15 +31,15 @@ def decisions(
         int, typer.Option(min=1, max=2000, help="Sentences shown one by one; figures are over all.")
     ] = 200,
     examples: Annotated[int, typer.Option(min=1, max=64, help="Sentences with an attention map.")] = 8,
-    text_column: Annotated[str | None, typer.Option()] = None,
-    pair_column: Annotated[str | None, typer.Option()] = None,
-    label_column: Annotated[str | None, typer.Option()] = None,
-    header: Annotated[bool, typer.Option(help="Whether the table begins with column names.")] = True,
-    encoding: Annotated[str, typer.Option(help="Encoding of the table.")] = "utf-8",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
-    device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    limit: options.LimitOption = None,
+    device: options.DeviceOption = "cpu",
     json_file: options.JsonOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """One web page, and SVG files, of when and why each sentence leaves."""
     from golden_model.datasets import Columns, load_dataset

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from golden_model import options
 from golden_model.results import BUNDLED, write_json
 from golden_model.tasks import TASKS, find_task
 
@@ -45,12 +46,12 @@ def exits(
     splits: Annotated[int, typer.Option(min=1, help="Half-splits: thresholds from one half.")] = 50,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the sentences.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
-    device: Annotated[str, typer.Option(help="PyTorch device.")] = "cpu",
+    device: options.DeviceOption = "cpu",
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; by default runs/study/exits/TASK.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Early exits compared: methods, policies and thresholds on one task, at equal cost, with intervals."""
     from golden_model.tasks import load_task

@@ -38,6 +38,8 @@ from golden_model.train.loss import FixedLoss
 from golden_model.train.methods import train_all, train_method
 from golden_model.train.setup import Splits, Teaching, prepare
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NANO = PRESETS["nano"]
 FAST = {
     "epochs": 6,

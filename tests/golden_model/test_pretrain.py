@@ -26,16 +26,10 @@ from golden_model.train.setup import Splits, Teaching, prepare, prepare_teacher
 from golden_model.train.texts import hold_out, read_sentences, split_sentences
 from golden_model.train.trainer import TrainingOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NANO = PRESETS["nano"].model_copy(update={"embedding_size": 32})
 """The pretrained start's embedding is as wide as its hidden state."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -61,21 +55,6 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     draw = random.Random(seed)
     words = ["good", "bad", "film", "the", "very", "is", ",", "acting", "uneven", "films"]
     return [" ".join(draw.choices(words, k=draw.randint(2, 8))) for _ in range(count)]
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    """SST-2's layout: positive when it has more good than bad in it."""
-    folder = tmp_path / "task"
-    folder.mkdir()
-    for split, rows in (("train", 300), ("dev", 80)):
-        lines = ["sentence\tlabel"]
-        for text in sentences(4 * rows, rows):
-            lead = text.count("good") - text.count("bad")
-            if lead and len(lines) <= rows:
-                lines.append(f"{text}\t{int(lead > 0)}")
-        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 def pretraining(bert: Path, output: Path, **changes: object):

@@ -34,6 +34,8 @@ from golden_model.train.loss import JointLoss
 from golden_model.train.setup import Splits, Vocabulary, prepare
 from golden_model.train.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAST = {
     "epochs": 6,
     "batch_size": 16,
@@ -43,14 +45,6 @@ FAST = {
     "max_length": 16,
     "seed": 3,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_trainer(task: Path, output: Path, **changes: object) -> Trainer:

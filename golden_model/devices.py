@@ -1,4 +1,4 @@
-"""Where training computes."""
+"""Where PyTorch computes."""
 
 from __future__ import annotations
 
