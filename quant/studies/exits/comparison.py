@@ -157,7 +157,7 @@ class Result:
 
 
 def compare(contenders: Sequence[Contender], judge: Judge) -> dict[str, Any]:
-    """``headline``, ``equal_cost`` and ``curves`` of a study.
+    """``headline``, ``at_cost`` and ``curves`` of a study.
 
     Args:
         contenders: From ``contenders.find_contenders``; the first is ELBERT.
@@ -177,15 +177,15 @@ def compare(contenders: Sequence[Contender], judge: Judge) -> dict[str, Any]:
     for key, points in LOSSES.items():
         found = {runner.contender.name: runner.at_loss(points) for runner in runners}
         headline[key] = {n: None if r is None else r.as_dict(lost(n)) for n, r in found.items()}
-    equal_cost: dict[str, Any] = {}
+    at_cost: dict[str, Any] = {}
     for key, speedup in BUDGETS.items():
         found = {runner.contender.name: runner.at_speedup(speedup) for runner in runners}
-        equal_cost[key] = {
+        at_cost[key] = {
             n: None if r is None else r.as_dict(lost(n)) | {"difference": _difference(found[ELBERT], r)}
             for n, r in found.items()
         }
     curves = {runner.contender.name: _curve(runner) for runner in runners}
-    return {"headline": headline, "equal_cost": equal_cost, "curves": curves}
+    return {"headline": headline, "at_cost": at_cost, "curves": curves}
 
 
 def _difference(elbert: Result | None, other: Result) -> dict[str, Any] | None:

@@ -46,6 +46,9 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12)
 METRICS = {"accuracy": "accuracy, %", "f1": "F1, %", "mcc": "Matthews correlation × 100"}
+SHOWN_LOSS = 15.0
+"""Points below ELBERT's full depth where the Pareto figure ends."""
+
 SHOWN_BUDGET = "3x"
 """The equal cost at which exits and confusions are shown."""
 
@@ -137,8 +140,10 @@ def _panel(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: st
         label="oracle on ELBERT's exits",
     )
     axes.axhline(scores[0], color=GREY, linewidth=0.8, zorder=0, label="ELBERT, all iterations")
-    room = 0.06 * max(max(scores) - min(scores), 1.0)
-    axes.set_ylim(min(scores) - room, max(scores) + room)  # the oracle may leave the picture at the top
+    # the oracle may leave the picture at the top, and what is of no use to anybody at the bottom
+    lowest = max(min(scores), scores[0] - SHOWN_LOSS)
+    room = 0.06 * max(max(scores) - lowest, 1.0)
+    axes.set_ylim(lowest - room, max(scores) + room)
     iterations = result["iterations"]
     axes.set_xscale("log")
     axes.set_xlim(0.95, iterations * 1.05)
@@ -153,13 +158,13 @@ def _panel(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: st
 
 def _differences(result: Mapping[str, Any]) -> Figure:
     """ELBERT minus each other at equal cost, paired on the same sentences."""
-    names = [n for n in (*RIVALS, *ABLATED) if any(result["equal_cost"][key].get(n) for key in BUDGETS)]
+    names = [n for n in (*RIVALS, *ABLATED) if any(result["at_cost"][key].get(n) for key in BUDGETS)]
     figure = Figure(figsize=(7, 1.2 + 0.55 * max(1, len(names))), layout="constrained")
     axes = figure.subplots()
     marks = dict(zip(BUDGETS, (("o", BLUE), ("s", VERMILION), ("^", GREEN)), strict=True))
     for row, name in enumerate(names):
         for offset, (key, (marker, color)) in zip((-0.22, 0, 0.22), marks.items(), strict=True):
-            entry = result["equal_cost"][key].get(name)
+            entry = result["at_cost"][key].get(name)
             if entry is None or entry["difference"] is None:
                 continue
             value, (low, high) = entry["difference"]["points"], entry["difference"]["interval"]
@@ -181,7 +186,7 @@ def _exits(result: Mapping[str, Any]) -> Figure:
     entries = {
         name: entry
         for name in (ELBERT, ELBERT_GOLDEN, *OWN_POLICY, *ABLATED)
-        if (entry := result["equal_cost"][SHOWN_BUDGET].get(name)) is not None
+        if (entry := result["at_cost"][SHOWN_BUDGET].get(name)) is not None
     }
     columns = min(4, max(1, len(entries)))
     rows = max(1, -(-len(entries) // columns))

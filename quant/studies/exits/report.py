@@ -14,7 +14,7 @@ def print_study(result: Mapping[str, Any]) -> None:
     """Prints score per iteration, headline, equal cost, quantisation and the verdict."""
     _print_iterations(result)
     _print_headline(result["headline"])
-    _print_equal_cost(result["equal_cost"])
+    _print_at_cost(result["at_cost"])
     if result["quantisation"] is not None:
         _print_quantisation(result["quantisation"]["families"])
     print("\n".join(f"- {line}" for line in result["verdict"]))
@@ -54,12 +54,12 @@ def _print_headline(headline: Mapping[str, Any]) -> None:
     )
 
 
-def _print_equal_cost(equal_cost: Mapping[str, Any]) -> None:
+def _print_at_cost(at_cost: Mapping[str, Any]) -> None:
     rows = []
-    for name in equal_cost["2x"]:
+    for name in at_cost["2x"]:
         row: list[Any] = [TITLES[name]]
         for key in BUDGETS:
-            entry = equal_cost[key][name]
+            entry = at_cost[key][name]
             if entry is None:
                 row += [None, None, None]
                 continue

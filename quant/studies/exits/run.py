@@ -112,12 +112,14 @@ def study(
         "points": points,
         "oracle": next(point for point in points if point["method"] == ORACLE),
         **compared,
+        "equal_cost": {
+            key: {name: None if entry is None else entry["accuracy"] for name, entry in found.items()}
+            for key, found in compared["at_cost"].items()
+        },
         "methods": {name: _describe(table) for name, table in tables.items()},
         "missing": missing,
         "quantisation": survived,
-        "verdict": verdict(
-            compared["headline"], compared["equal_cost"], survived, _not_whole(tables, missing)
-        ),
+        "verdict": verdict(compared["headline"], compared["at_cost"], survived, _not_whole(tables, missing)),
     }
 
 

@@ -30,7 +30,7 @@ ABLATED = (f"{ELBERT}-entropy", f"{ELBERT}-patience")
 
 def verdict(
     headline: dict[str, Any],
-    equal_cost: dict[str, Any],
+    at_cost: dict[str, Any],
     quantisation: dict[str, Any] | None,
     notes: Sequence[str],
 ) -> list[str]:
@@ -42,10 +42,8 @@ def verdict(
     for key, allowed in LOSSES.items():
         lines += _speed(headline[key].get(ELBERT), allowed)
     for key in BUDGETS:
-        lines += [
-            _against(name, key, equal_cost[key]) for name in (*RIVALS, *ABLATED) if name in equal_cost[key]
-        ]
-    lines += _integers(equal_cost)
+        lines += [_against(name, key, at_cost[key]) for name in (*RIVALS, *ABLATED) if name in at_cost[key]]
+    lines += _integers(at_cost)
     if quantisation is not None:
         lines += _survival(quantisation)
     return [*lines, *notes]
@@ -81,10 +79,10 @@ def _against(name: str, key: str, entries: dict[str, Any]) -> str:
     return f"{word} {title} at {key}: {scores} (difference {points:+.1f} [{low:.1f}, {high:.1f}]; {reached})"
 
 
-def _integers(equal_cost: dict[str, Any]) -> list[str]:
+def _integers(at_cost: dict[str, Any]) -> list[str]:
     """The golden model against the float form it was made from."""
     lines = []
-    for key, entries in equal_cost.items():
+    for key, entries in at_cost.items():
         golden, floating = entries.get(ELBERT_GOLDEN), entries.get(ELBERT_FLOAT) or entries[ELBERT]
         if golden is not None and floating is not None:
             each = (
