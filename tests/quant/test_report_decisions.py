@@ -26,8 +26,8 @@ from quant.report.decisions.figures import MAX_TOKENS, decisions, principal_comp
 from quant.report.decisions.page import policy_line, render_page
 from quant.report.decisions.record import FloatRecorder, GoldenRecorder, Recorder, open_recorder
 from quant.report.decisions.svg import FIGURES, draw_all
-from quant.report.style import paper_style
 from quant.schemes import Scheme
+from quant.style import paper_style
 
 POLICIES = [
     ExitPolicy(mode="none"),

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from golden_model.results import write_text
-from quant.report import style
+from quant import style
 
 SCRIPTS = ("chart.js", "sentences.js", "aggregates.js", "attention.js", "projection.js", "main.js")
 """Parts of the page's script, in the order they are joined."""

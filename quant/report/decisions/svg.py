@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from quant.report.decisions.choose import evenly
-from quant.report.style import CLASSES, GREY, RIGHT, WRONG, paper_style, save_svg
+from quant.style import CLASSES, GREY, RIGHT, WRONG, paper_style, save_figure
 
 WIDTH = 7.0
 """Inches: the text width of a page."""
@@ -35,7 +35,7 @@ def draw_all(data: dict[str, Any], folder: Path | str) -> list[Path]:
     with paper_style():
         for name, draw in FIGURES.items():
             path = Path(folder) / f"{name}.svg"
-            save_svg(draw(data), path)
+            save_figure(draw(data), path)
             written.append(path)
     return written
 

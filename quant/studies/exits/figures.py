@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from golden_model.results import replacing
 from quant.studies.exits.comparison import BUDGETS, POINTS
 from quant.studies.exits.contenders import (
     ABLATIONS,
@@ -25,22 +23,19 @@ from quant.studies.exits.contenders import (
     OWN_POLICY,
 )
 from quant.studies.exits.verdict import ABLATED, RIVALS, TITLES
-
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#767676"
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+from quant.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, paper_style, save_figure
 
 STYLES: dict[str, dict[str, Any]] = {
     ELBERT: {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5},
     "deebert": {"color": ORANGE, "marker": "s"},
     "fastbert": {"color": GREEN, "marker": "^"},
-    "pabee": {"color": VERMILION, "marker": "D"},
+    "pabee": {"color": VERMILLION, "marker": "D"},
     ALBERT: {"color": BLACK, "marker": "X", "linestyle": ":"},
     "elbert-bias_1": {"color": BLUE, "marker": "o"},
     "elbert-bias_2": {"color": PURPLE, "marker": "P"},
     "elbert-bias_3": {"color": SKY, "marker": "v"},
     "elbert-entropy": {"color": GREEN, "marker": "^", "linestyle": "--"},
-    "elbert-patience": {"color": VERMILION, "marker": "D", "linestyle": "--"},
+    "elbert-patience": {"color": VERMILLION, "marker": "D", "linestyle": "--"},
     ELBERT_FLOAT: {"color": BLACK, "marker": "x"},
     ELBERT_GOLDEN: {"color": GREY, "marker": "s", "linestyle": ":"},
 }
@@ -51,19 +46,6 @@ SHOWN_LOSS = 15.0
 
 SHOWN_BUDGET = "3x"
 """The equal cost at which exits and confusions are shown."""
-
-SETTINGS: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "svg.hashsalt": "elbert",
-}
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -76,7 +58,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    with matplotlib.rc_context(SETTINGS):
+    with paper_style():
         figures = {
             "pareto": _pareto(result),
             "differences": _differences(result),
@@ -86,11 +68,9 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
             figures["quantisation"] = _confusions(result)
         paths = []
         for name, figure in figures.items():
-            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-                path = folder / f"{name}.{suffix}"
-                with replacing(path) as temporary:
-                    figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
-                paths.append(path)
+            for suffix in ("svg", "png"):
+                paths.append(folder / f"{name}.{suffix}")
+                save_figure(figure, paths[-1])
     return paths
 
 
@@ -161,7 +141,7 @@ def _differences(result: Mapping[str, Any]) -> Figure:
     names = [n for n in (*RIVALS, *ABLATED) if any(result["at_cost"][key].get(n) for key in BUDGETS)]
     figure = Figure(figsize=(7, 1.2 + 0.55 * max(1, len(names))), layout="constrained")
     axes = figure.subplots()
-    marks = dict(zip(BUDGETS, (("o", BLUE), ("s", VERMILION), ("^", GREEN)), strict=True))
+    marks = dict(zip(BUDGETS, (("o", BLUE), ("s", VERMILLION), ("^", GREEN)), strict=True))
     for row, name in enumerate(names):
         for offset, (key, (marker, color)) in zip((-0.22, 0, 0.22), marks.items(), strict=True):
             entry = result["at_cost"][key].get(name)

@@ -1,4 +1,4 @@
-"""Colours and matplotlib settings of every report.
+"""Colours and matplotlib settings of every figure.
 
 The palette is safe for colour-blind readers: M. Okabe, K. Ito, Color Universal Design (2008). Right and wrong
 never wear the colours of classes.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
-ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#7F7F7F"
+ORANGE, VERMILLION, PURPLE, GREY, BLACK = "#E69F00", "#D55E00", "#CC79A7", "#767676", "#000000"
 
 RIGHT, WRONG = BLUE, VERMILLION
 """Of answers."""
@@ -65,7 +65,12 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-def save_svg(figure: Figure, path: Path | str) -> None:
-    """Writes an SVG, whole or not at all, within ``paper_style``: the same figure, the same bytes."""
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Writes a figure as its file's suffix says (svg, png), whole or not at all, within ``paper_style``.
+
+    The same figure gives the same bytes.
+    """
+    suffix = Path(path).suffix[1:]
+    metadata = {"svg": {"Date": None}, "png": {"Software": None}}[suffix]
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
