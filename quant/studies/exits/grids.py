@@ -28,12 +28,12 @@ FINE_DELTAS = 160
 """Thresholds of stage 1 alone below 0.5: geometric from 1e-4, so that confident models are resolved too."""
 
 DELTAS = (
-    *(0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15),
-    *(0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1),
+    *(0, 0.0003, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1),
+    *(0.125, 0.15, 0.175, *(0.2 + 0.025 * i for i in range(32)), 1),
 )
-WINDOWS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
+WINDOWS = (2, 3, 4, 5, 6, 8, 12)
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.48)
-RANGES = (0.01, 0.03, 0.1, 0.2)
+RANGES = (0.01, 0.03, 0.1)
 """Of the window policies; a range of 1 would be bias_1."""
 
 
