@@ -15,7 +15,7 @@ from golden_model import options
 from golden_model.config import PRESETS, ElbertConfig, find_preset
 from golden_model.methods.names import METHODS
 from golden_model.results import BUNDLED, print_table, write_json
-from golden_model.tasks import TASKS
+from golden_model.tasks import TASKS, check_source
 
 TEACHER, ALL = "teacher", "all"
 """What ``train`` trains beside the methods: a BERT to learn from; and every run a comparison wants."""
@@ -133,8 +133,8 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if (data is None) == (task is None):
-        raise ValueError("name DATA or --task, one of the two")
+    columns = Columns(text_column, pair_column, label_column, header, encoding)
+    check_source(data, task, columns)
     if method not in (*METHODS, ALL, TEACHER):
         raise ValueError(f"method {method!r} is not one of {', '.join((*METHODS, ALL, TEACHER))}")
     geometry = read_config(preset, config)
@@ -160,12 +160,7 @@ def train(
         "temperature": temperature,
         "hidden": hidden,
     }
-    if task is not None:
-        splits = Splits.of_task(task)
-    else:
-        splits = Splits.of_folder(
-            str(data), Columns(text_column, pair_column, label_column, header, encoding)
-        )
+    splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,
         splits,
@@ -260,8 +255,8 @@ def pretrain(
     import torch
 
     from golden_model.tasks import load_task
-    from golden_model.train.files import STATE_FILE
     from golden_model.train.initialise import minilm_folder
+    from golden_model.train.methods import check_folder, run
     from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
     from golden_model.train.processes import is_main, leaving
     from golden_model.train.texts import read_sentences
@@ -284,8 +279,7 @@ def pretrain(
         "evaluate_every": evaluate_every,
         "save_every": save_every,
     }
-    if not resume and (output / STATE_FILE).exists():
-        raise ValueError(f"{output} holds a run already: add --resume, or name another folder")
+    check_folder(output, resume)
     texts: list[tuple[str, str | None]] = []
     for name in task or []:
         data = load_task(name, "train")
@@ -302,10 +296,8 @@ def pretrain(
         init=init,
         device=device,
     )
-    if resume and not trainer.resume():
-        raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
     with _termination_interrupts(), leaving():
-        record = trainer.run(stop_after=stop_after, quiet=quiet)
+        record = run(trainer, stop_after, quiet)
     if json_file is not None and is_main():
         write_json(json_file, record)
     if is_main() and not quiet and record["best"] is not None:
@@ -374,14 +366,10 @@ def export_float(
     json_file: options.JsonOption = None,
 ) -> None:
     """Writes a float checkpoint with 16-bit weights and measures it as stored."""
-    from golden_model.datasets import load_dataset
-    from golden_model.tasks import load_task
+    from golden_model.tasks import open_data
     from golden_model.train.export import export
 
-    if (data is None) == (task is None):
-        raise ValueError("name --data or --task, one of the two")
-    dev = load_task(task, "dev") if task is not None else load_dataset(str(data), "dev")
-    record = export(source, destination, dev, vocabulary)
+    record = export(source, destination, open_data(data, task), vocabulary)
     if json_file is not None:
         write_json(json_file, record)
     stored = record["stored"]

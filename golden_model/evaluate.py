@@ -16,7 +16,7 @@ from torch import Tensor
 
 from golden_model.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
 from golden_model.config import ElbertConfig
-from golden_model.datasets import Columns, TextDataset, load_dataset
+from golden_model.datasets import Columns, TextDataset
 from golden_model.devices import find_device
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer import GoldenModel, Sentence
@@ -24,7 +24,7 @@ from golden_model.metrics import scores
 from golden_model.numerics import LOGIT_FRACTION_BITS
 from golden_model.ops.exit_math import ONE
 from golden_model.results import header, print_table, sha256_of
-from golden_model.tasks import TASKS, find_task, load_task
+from golden_model.tasks import TASKS, find_task, open_data
 from golden_model.tokenizer import ElbertTokenizer
 
 LABELS_FILE = "labels.json"
@@ -74,7 +74,7 @@ class FloatBackend:
         Where the folder has a method's own exits (``golden_model.methods``), they answer instead of ALBERT's.
         """
         from golden_model.albert import load_float
-        from golden_model.methods.files import HEADS_FILE, read_model
+        from golden_model.methods.files import HEADS_FILE, read_model, weights_sha256
 
         folder = model_folder(folder, "float")
         model: torch.nn.Module
@@ -84,7 +84,7 @@ class FloatBackend:
         else:
             model, self.tokenizer, self.config = load_float(folder)
         self.model = model.to(find_device(device))
-        self.sha256 = sha256_of(folder / "model.safetensors")
+        self.sha256 = weights_sha256(folder)
 
     def answer(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
@@ -260,7 +260,8 @@ def evaluate_file(
         ValueError, FileNotFoundError: something given is not usable; the message names it.
     """
     opened = open_backend(backend, folder, device)
-    data, metric = _data_and_metric(file, task, columns)
+    data = open_data(file, task, columns=columns)
+    metric = "accuracy" if task is None else find_task(task).metric
     if task is not None and len(data.label_names) != opened.config.num_labels:
         raise ValueError(
             f"task {task} has {len(data.label_names)} classes, the model {opened.config.num_labels}"
@@ -278,21 +279,6 @@ def evaluate_file(
         "data": {"source": data.source, "sha256": data.sha256},
         **result,
     }
-
-
-def _data_and_metric(
-    file: Path | str | None, task: str | None, columns: Columns | None
-) -> tuple[TextDataset, str]:
-    """What is scored, and by what first."""
-    if task is None:
-        if file is None:
-            raise ValueError("nothing to evaluate on: name a table or a task")
-        return load_dataset(file, columns=columns), "accuracy"
-    if file is not None:
-        raise ValueError(f"both the table {file} and the task {task} are named: leave one out")
-    if columns not in (None, Columns()):
-        raise ValueError(f"task {task} has its own columns; those given are for a table")
-    return load_task(task), find_task(task).metric
 
 
 def print_evaluation(result: dict[str, Any]) -> None:

@@ -212,6 +212,30 @@ def load_task(task: Task | str, split: str = "dev", root: Path | str | None = No
     return replace(chosen, source=f"{chosen.source} ({split}, cut by text)")
 
 
+def check_source(table: Path | str | None, task: str | None, columns: Columns | None = None) -> None:
+    """Raises ValueError unless either a table (or folder) or a task is named, a task without columns."""
+    if table is None and task is None:
+        raise ValueError("no data: name a table or a task")
+    if task is None:
+        return
+    if table is not None:
+        raise ValueError(f"both the table {table} and the task {task} are named: leave one out")
+    if columns not in (None, Columns()):
+        raise ValueError(f"task {task} has its own columns; those given are for a table")
+
+
+def open_data(
+    table: Path | str | None, task: str | None, split: str = "dev", columns: Columns | None = None
+) -> TextDataset:
+    """A split of a table's folder (or the table itself), or of a task, whichever is named.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`check_source`, :func:`load_task` and ``load_dataset``.
+    """
+    check_source(table, task, columns)
+    return load_task(task, split) if task is not None else load_dataset(str(table), split, columns)
+
+
 def _read(task: Task, split: str, root: Path | str | None) -> TextDataset:
     """A split as it is stored."""
     try:

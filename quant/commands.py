@@ -57,21 +57,20 @@ def quantize(
     """Calibrates a float checkpoint and writes the integer one."""
     from golden_model.albert import load_float
     from golden_model.checkpoint import TENSOR_FILE
-    from golden_model.datasets import Columns, load_dataset
+    from golden_model.datasets import Columns
     from golden_model.evaluate import progress_bar
     from golden_model.results import header, sha256_of, write_json
-    from golden_model.tasks import load_task
+    from golden_model.tasks import check_source, open_data
     from quant.calibrate import calibrate
     from quant.schemes import Scheme
 
     scheme = Scheme(weight_bits, weight_observer, observer, percentile, equalize, correct_bias)
     columns = Columns(text_column, pair_column, label_column)
-    if (data is None) == (task is None):
-        raise ValueError("name --data or --task, one of the two")
+    check_source(data, task)
     if eval_task and task is None:
         raise ValueError("--eval-task compares on the dev split of --task: name one")
     model, tokenizer, config = load_float(float_dir)
-    rows = load_task(task, "train") if task is not None else load_dataset(str(data), "train", columns=columns)
+    rows = open_data(data, task, "train", columns if task is None else None)  # else --eval's
     chosen = choose_sentences(len(rows), samples, seed)
     sentences = tokenizer.encode_many(
         [rows.texts[i] for i in chosen],

@@ -13,11 +13,16 @@ from golden_model.train.batches import Encoded, collate
 
 @torch.inference_mode()
 def all_logits(
-    model: ElbertForSequenceClassification | ExitModel, encoded: Encoded, pad_id: int, batch_size: int = 64
+    model: ElbertForSequenceClassification | ExitModel,
+    encoded: Encoded,
+    pad_id: int,
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """Logits of every iteration and sample in the data's own order, float32 [iterations, samples, classes].
 
-    Runs in the parameters' own precision (no autocast), sentences of like length together.
+    Runs in the parameters' own precision (no autocast), sentences of like length together; ``progress`` is
+    told how many more are done.
     """
     was_training = model.training
     model.eval()
@@ -28,6 +33,8 @@ def all_logits(
         batch = collate(encoded, order[start : start + batch_size], pad_id)
         logits = model(batch.ids.to(device), batch.mask.to(device), batch.types.to(device))
         result[:, batch.index] = logits.float().cpu()
+        if progress is not None:
+            progress(len(batch.index))
     model.train(was_training)
     return result
 
@@ -37,20 +44,8 @@ def sentence_logits(
     sentences: Sequence[tuple[Sequence[int], Sequence[int]]],
     pad_id: int,
     progress: Callable[[int], None] | None = None,
-    chunk_size: int = 64,
 ) -> torch.Tensor:
-    """:func:`all_logits` of token ids and token types, float64, telling ``progress`` of every chunk done."""
-    config = model.config
-    logits = torch.empty(config.num_hidden_layers, len(sentences), config.num_labels, dtype=torch.float64)
-    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i][0]))
-    for start in range(0, len(order), chunk_size):
-        chunk = order[start : start + chunk_size]
-        encoded = Encoded(
-            [list(sentences[i][0]) for i in chunk],
-            [list(sentences[i][1]) for i in chunk],
-            torch.zeros(len(chunk), dtype=torch.int64),
-        )
-        logits[:, chunk] = all_logits(model, encoded, pad_id, chunk_size).double()
-        if progress is not None:
-            progress(len(chunk))
-    return logits
+    """:func:`all_logits` of token ids and token types, float64."""
+    ids, types = ([list(sentence[part]) for sentence in sentences] for part in (0, 1))
+    unlabelled = torch.full((len(ids),), -1)
+    return all_logits(model, Encoded(ids, types, unlabelled), pad_id, progress=progress).double()

@@ -150,19 +150,20 @@ class JointExits(Objective):
         """The joint loss, of labels and teacher as the options weigh them, plus the hidden states' error."""
         options = self.options
         batch = collate(self.train_data, index, self.tokenizer.pad_id).to(self.device)
+        inputs = (batch.ids, batch.mask, batch.types, self.exits)
         if self.distillation is None:
-            logits = self.model(batch.ids, batch.mask, batch.types, self.exits)
-            return self.joint_loss(logits, batch.labels)[0]
-        logits, hidden = self.model(batch.ids, batch.mask, batch.types, self.exits, hidden_states=True)
+            return self.joint_loss(self.model(*inputs), batch.labels)[0]
         answers, states = self.distillation.teach(index, self.device)
-        total = torch.zeros((), device=self.device)
-        if options.soft:
-            total = total + self.joint_loss.soft(
-                logits, batch.labels, answers, options.soft, options.temperature
-            )
-        else:
-            total = total + self.joint_loss(logits, batch.labels)[0]
+        hidden: torch.Tensor | None = None
         if options.hidden:
+            logits, hidden = self.model(*inputs, hidden_states=True)
+        else:
+            logits = self.model(*inputs)
+        if options.soft:
+            total = self.joint_loss.soft(logits, batch.labels, answers, options.soft, options.temperature)
+        else:
+            total = self.joint_loss(logits, batch.labels)[0]
+        if hidden is not None:
             errors = self.distillation.errors(hidden[1:], states, batch.mask)
             total = total + options.hidden * float(self.joint_loss.weights().sum()) * errors.mean()
         return total

@@ -42,22 +42,16 @@ def decisions(
     quiet: options.QuietOption = False,
 ) -> None:
     """One web page, and SVG files, of when and why each sentence leaves."""
-    from golden_model.datasets import Columns, load_dataset
+    from golden_model.datasets import Columns
     from golden_model.evaluate import label_names, progress_bar
-    from golden_model.tasks import find_task, load_task
+    from golden_model.tasks import find_task, open_data
     from quant.report.decisions.figures import decisions as describe
     from quant.report.decisions.page import write_page
     from quant.report.decisions.record import open_recorder
     from quant.report.decisions.svg import draw_all
 
-    if (file is None) == (task is None):
-        raise ValueError("give either a table or --task, not " + ("both" if file else "neither"))
     chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
-    if task is not None:
-        data = load_task(task)
-    else:
-        assert file is not None
-        data = load_dataset(file, columns=Columns(text_column, pair_column, label_column, header, encoding))
+    data = open_data(file, task, columns=Columns(text_column, pair_column, label_column, header, encoding))
     if limit is not None:
         data = data.head(limit)
     recorder = open_recorder(backend, model, device)

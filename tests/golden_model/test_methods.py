@@ -336,7 +336,9 @@ def test_loaded_method_answers_as_it_did_in_training(data: Path, runs: tuple[Pat
     assert record["method"] == method.method == name.split("-")[0]
     accuracy = (logits.argmax(-1) == labels).double().mean(1)
     assert [round(float(v), 6) for v in accuracy] == record["history"][-1]["dev_accuracy"]
-    found = evaluate(open_backend("float", folder), load_dataset(data, "dev"))
+    backend = open_backend("float", folder)
+    assert backend.sha256 == method.sha256
+    found = evaluate(backend, load_dataset(data, "dev"))
     assert found["accuracy_per_iteration"] == pytest.approx(accuracy.tolist())
     torch.testing.assert_close(method.logits(given[::-1]), logits.flip(1), rtol=0, atol=1e-5)
     assert method.training == record["training_cost"] == runs[1]["methods"][name]["training_cost"]

@@ -19,7 +19,16 @@ from golden_model.config import PRESETS
 from golden_model.datasets import TextDataset
 from golden_model.evaluate import evaluate_file
 from golden_model.metrics import METRICS
-from golden_model.tasks import DATA_VARIABLE, TASKS, HubTable, Task, data_root, find_task, load_task
+from golden_model.tasks import (
+    DATA_VARIABLE,
+    TASKS,
+    HubTable,
+    Task,
+    check_source,
+    data_root,
+    find_task,
+    load_task,
+)
 from golden_model.tokenizer import ElbertTokenizer
 from sim.cli import build_app
 
@@ -233,6 +242,8 @@ def test_eval_names_what_does_not_go_together(
         evaluate_file("golden", model, None, quiet=True)
     with pytest.raises(ValueError, match=r"both the table my\.tsv and the task fpb"):
         evaluate_file("golden", model, "my.tsv", task="fpb", quiet=True)
+    with pytest.raises(ValueError, match="no data: name a table or a task"):
+        check_source(None, None)
     with pytest.raises(ValueError, match="task fpb has its own columns"):
         evaluate_file("golden", model, None, task="fpb", columns=TASKS["trec"].columns, quiet=True)
     with pytest.raises(ValueError, match="task 'mnli' is not one of sst2"):
