@@ -215,12 +215,12 @@ def load_task(task: Task | str, split: str = "dev", root: Path | str | None = No
 def check_source(table: Path | str | None, task: str | None, columns: Columns | None = None) -> None:
     """Raises ValueError unless either a table (or folder) or a task is named, a task without columns."""
     if table is None and task is None:
-        raise ValueError("no data: give either a table or --task, not neither")
+        raise ValueError("name a table or a task: either a table or --task, not neither")
     if task is None:
         return
     if table is not None:
         raise ValueError(
-            f"both the table {table} and the task {task} are named: give either a table or --task, not both"
+            f"both the table {table} and the task {task} are named: either a table or --task, not both"
         )
     if columns not in (None, Columns()):
         raise ValueError(f"task {task} has its own columns; those given are for a table")

@@ -242,7 +242,7 @@ def test_eval_names_what_does_not_go_together(
         evaluate_file("golden", model, None, quiet=True)
     with pytest.raises(ValueError, match=r"both the table my\.tsv and the task fpb"):
         evaluate_file("golden", model, "my.tsv", task="fpb", quiet=True)
-    with pytest.raises(ValueError, match="no data: give either a table or --task, not neither"):
+    with pytest.raises(ValueError, match="either a table or --task, not neither"):
         check_source(None, None)
     with pytest.raises(ValueError, match="task fpb has its own columns"):
         evaluate_file("golden", model, None, task="fpb", columns=TASKS["trec"].columns, quiet=True)
