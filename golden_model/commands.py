@@ -84,7 +84,10 @@ def train(
         Path | None, typer.Option(help="Folder of a fine-tuned BERT to learn from (--soft, --hidden).")
     ] = None,
     soft: Annotated[float, typer.Option(help="Share of the teacher's answers in the loss, 0..1.")] = 0.0,
-    temperature: Annotated[float, typer.Option(help="Softens the teacher's answers.")] = 2.0,
+    self_distillation: Annotated[
+        float, typer.Option(help="Share, in ELBERT's earlier exits' loss, of its last exit's answers, 0..1.")
+    ] = 0.0,
+    temperature: Annotated[float, typer.Option(help="Softens the answers that are learnt.")] = 2.0,
     hidden: Annotated[float, typer.Option(help="Weight of the teacher's hidden states.")] = 0.0,
     stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher, for --hidden.")] = 1,
     unlabelled: Annotated[
@@ -100,7 +103,11 @@ def train(
     max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
     batch_size: Annotated[int, typer.Option()] = 32,
     learning_rate: Annotated[float, typer.Option()] = 3e-5,
-    exit_learning_rate: Annotated[float, typer.Option()] = 1e-2,
+    head_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of pooler, classifier and a method's own heads; by default as the rest."),
+    ] = None,
+    exit_learning_rate: Annotated[float, typer.Option(help="Of the exits' weights t.")] = 1e-2,
     weighting: Annotated[str, typer.Option(help="Weights of the exits: dynamic or equal.")] = "dynamic",
     autocast: Annotated[str, typer.Option(help="none or bfloat16.")] = "none",
     max_length: Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")] = None,
@@ -152,11 +159,13 @@ def train(
         "save_every": save_every,
     }
     joint: dict[str, Any] = {
+        "head_learning_rate": head_learning_rate,
         "exit_learning_rate": exit_learning_rate,
         "weighting": weighting,
         "exit_start": exit_start,
         "freeze": freeze,
         "soft": soft,
+        "self_distillation": self_distillation,
         "temperature": temperature,
         "hidden": hidden,
     }

@@ -27,6 +27,9 @@ from golden_model.train.loss import EXIT_WEIGHT_START, ExitLoss, FixedLoss, Join
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions
 
+ANSWERING = ("albert.pooler.", "classifier.", "heads.")
+"""What turns a hidden state into an answer: it starts nearly or wholly untrained, unlike the shared layer."""
+
 FROZEN = {
     "none": (),
     "projection": ("albert.encoder.embedding_hidden_mapping_in.",),
@@ -39,15 +42,20 @@ numbers beside it from an 8-bit scale."""
 class JointOptions(TrainingOptions):
     """A joint training's numbers. Defaults are the released code's."""
 
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    """Of what answers: pooler, classifier, a method's own heads. None: as the rest, like the released code."""
     exit_learning_rate: float = Field(default=1e-2, gt=0)
+    """Of t."""
     weighting: Literal["dynamic", "equal"] = "dynamic"
     exit_start: float = EXIT_WEIGHT_START
     """Start of every t; below 0 the last iteration begins with most of the weight."""
     freeze: Literal["none", "projection", "embeddings"] = "none"
     soft: float = Field(default=0.0, ge=0, le=1)
     """Share of the teacher's answers in an exit's loss; the rest is the labels'."""
+    self_distillation: float = Field(default=0.0, ge=0, le=1)
+    """ELBERT's alone: share, in every exit's loss but the last's, of the last exit's own answers."""
     temperature: float = Field(default=2.0, gt=0)
-    """Softens the teacher's and the exits' probabilities alike."""
+    """Softens the answers that are learnt and the exits' probabilities alike."""
     hidden: float = Field(default=0.0, ge=0)
     """Weight of the hidden states' error against the teacher's."""
 
@@ -99,13 +107,18 @@ class JointExits(Objective):
 
         Raises:
             ValueError: when a sentence is longer than the model's position embedding, the options ask for a
-                teacher that is not there, or samples without label have nothing to learn from.
+                teacher that is not there or for two, or samples without label have nothing to learn from.
         """
         longest = max(len(ids) for part in (train, dev) for ids in part.ids)
         if longest > model.config.max_position_embeddings:
             raise ValueError(
                 f"a sentence of {longest} tokens is above max_position_embeddings "
                 f"{model.config.max_position_embeddings}"
+            )
+        if options.soft and options.self_distillation:
+            raise ValueError(
+                f"soft {options.soft} and self_distillation {options.self_distillation} are two teachers of "
+                "one exit: one of them has to be 0"
             )
         if distillation is None and (options.soft or options.hidden):
             raise ValueError(f"soft {options.soft} and hidden {options.hidden} ask for a teacher")
@@ -136,11 +149,14 @@ class JointExits(Objective):
 
     @property
     def groups(self) -> list[ParameterGroup]:
-        """The model's parameters, and ELBERT's t at its own rate."""
+        """The model's parameters, what answers at its own rate if one is given, and ELBERT's t at its own."""
         options = self.options
         own = ((f"heads.{name}", value) for name, value in self.model.heads.named_parameters())
-        named = chain(self._backbone.named_parameters(), own)
-        found = layer_groups(named, options.learning_rate, options.weight_decay)
+        named = list(chain(self._backbone.named_parameters(), own))
+        found = []
+        for answers, rate in ((False, None), (True, options.head_learning_rate)):
+            part = (each for each in named if each[0].startswith(ANSWERING) == answers)
+            found += layer_groups(part, rate or options.learning_rate, options.weight_decay)
         for name, t in self.joint_loss.named_parameters():
             if t.requires_grad and t.numel():
                 found.append(ParameterGroup([(f"exit_weights.{name}", t)], options.exit_learning_rate))
@@ -152,21 +168,33 @@ class JointExits(Objective):
         batch = collate(self.train_data, index, self.tokenizer.pad_id).to(self.device)
         inputs = (batch.ids, batch.mask, batch.types, self.exits)
         if self.distillation is None:
-            return self.joint_loss(self.model(*inputs), batch.labels)[0]
+            return self._answers_loss(self.model(*inputs), batch.labels, None)
         answers, states = self.distillation.teach(index, self.device)
         hidden: torch.Tensor | None = None
         if options.hidden:
             logits, hidden = self.model(*inputs, hidden_states=True)
         else:
             logits = self.model(*inputs)
-        if options.soft:
-            total = self.joint_loss.soft(logits, batch.labels, answers, options.soft, options.temperature)
-        else:
-            total = self.joint_loss(logits, batch.labels)[0]
+        total = self._answers_loss(logits, batch.labels, answers)
         if hidden is not None:
             errors = self.distillation.errors(hidden[1:], states, batch.mask)
             total = total + options.hidden * float(self.joint_loss.weights().sum()) * errors.mean()
         return total
+
+    def _answers_loss(
+        self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Of the exits' logits [exits, batch, classes], with a teacher's [batch, classes] where soft asks for it.
+
+        In self-distillation the last exit is the others' teacher (Zhang et al. 2019, "Be Your Own Teacher").
+        """
+        options = self.options
+        if options.soft and teacher is not None:
+            return self.joint_loss.soft(logits, labels, teacher, options.soft, options.temperature)
+        if options.self_distillation and self.model.method == "elbert":
+            shares = [options.self_distillation] * (len(logits) - 1) + [0.0]
+            return self.joint_loss.soft(logits, labels, logits[-1].detach(), shares, options.temperature)
+        return self.joint_loss(logits, labels)[0]
 
     def dev_loss(self, logits: torch.Tensor) -> torch.Tensor:
         """Loss (scalar) of all exits' logits [iterations, samples, classes] on the dev data's labels."""

@@ -43,7 +43,7 @@ class ExitLoss(nn.Module, ABC):
         logits: torch.Tensor,
         labels: torch.Tensor,
         teacher: torch.Tensor,
-        share: float,
+        share: float | Sequence[float],
         temperature: float,
     ) -> torch.Tensor:
         """The same weighted sum with a teacher's answers in each exit's loss (Hinton et al. 2015).
@@ -55,15 +55,16 @@ class ExitLoss(nn.Module, ABC):
             logits: [iterations, batch, classes].
             labels: int64 [batch], negative where there is none.
             teacher: The teacher's logits [batch, classes].
-            share: Of the teacher, 0..1.
+            share: Of the teacher, 0..1; of every exit alike, or one each.
             temperature: T, above 0.
         """
         target = torch.log_softmax(teacher.float() / temperature, -1).expand(logits.shape)
         ours = torch.log_softmax(logits.float() / temperature, -1)
         soft = temperature**2 * functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1)
+        shares = torch.tensor(share, device=logits.device).expand(len(logits)).unsqueeze(1)
         labelled = labels >= 0
         hard = self._cross_entropy(logits, labels.clamp(min=0))
-        each = torch.where(labelled, (1 - share) * hard + share * soft, soft).mean(dim=1)
+        each = torch.where(labelled, (1 - shares) * hard + shares * soft, soft).mean(dim=1)
         return (self.weights() * each).sum()
 
     def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -167,7 +167,8 @@ def prepare(
 def second_options(options: JointOptions, method: str) -> JointOptions:
     """Numbers of a two-stage method's second stage, after :data:`STAGE_TWO`.
 
-    The hidden states are frozen, so the teacher's are not learnt; FastBERT's teacher is its own last exit.
+    The hidden states are frozen, so the teacher's are not learnt; FastBERT's teacher is its own last exit. A
+    learning rate given for the heads stays theirs.
     """
     rate, length = STAGE_TWO[method]
     changes: dict[str, Any] = {

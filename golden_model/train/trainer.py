@@ -138,11 +138,10 @@ class Trainer:
             return False
         with safe_open(path, "pt") as file:
             document = json.loads(file.metadata()["state"])
+            before = type(self.options)(**document["options"]).model_dump()  # defaults for options younger than it
             for key, value in self.options.model_dump().items():
-                if key not in REPLANNED and document["options"].get(key) != value:
-                    raise ValueError(
-                        f"{path} was trained with {key} {document['options'].get(key)!r}, asked for {value!r}"
-                    )
+                if key not in REPLANNED and before[key] != value:
+                    raise ValueError(f"{path} was trained with {key} {before[key]!r}, asked for {value!r}")
             if document["facts"] != json.loads(json.dumps(self.facts)):
                 changed = [k for k in self.facts if document["facts"].get(k) != self.facts[k]]
                 raise ValueError(f"{path} was trained on other inputs: {', '.join(changed)} differ")

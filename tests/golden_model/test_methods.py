@@ -262,9 +262,52 @@ def test_teachers_answers_enter_every_cross_entropy():
         hard = functional.cross_entropy(logits[i], labels, reduction="none", ignore_index=-1)
         expected += weight * torch.where(labels < 0, soft, 0.3 * hard + 0.7 * soft).mean()
     torch.testing.assert_close(loss.soft(logits, labels, teacher, 0.7, 2.0), expected)
+    alike = loss.soft(logits, labels, teacher, [0.7, 0.7], 2.0)
+    torch.testing.assert_close(alike, expected)
     for weights in ([], [1.0, -0.5]):
         with pytest.raises(ValueError, match="are not one or more numbers from 0 up"):
             FixedLoss(weights)
+
+
+def test_self_distillation_teaches_the_earlier_exits_the_last_ones_answers(data: Path, tmp_path: Path):
+    found = objective(data, "elbert", tmp_path, self_distillation=0.4, temperature=2.0)
+    batch = batch_of(found, range(8))
+    logits = found.model(batch.ids, batch.mask, batch.types)
+    weights = found.joint_loss.weights().detach()
+    target = torch.softmax(logits[3] / 2, -1).detach()
+    expected = weights[3] * functional.cross_entropy(logits[3], batch.labels)
+    for i in range(3):
+        ours = torch.log_softmax(logits[i] / 2, -1)
+        soft = 4 * functional.kl_div(ours, target, reduction="batchmean")
+        hard = functional.cross_entropy(logits[i], batch.labels)
+        expected = expected + weights[i] * (0.6 * hard + 0.4 * soft)
+    loss = found.loss(range(8))
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = (
+        torch.autograd.grad(value, [found.model.backbone.model.classifier.weight], retain_graph=True)[0]
+        for value in (loss, expected)
+    )
+    torch.testing.assert_close(ours, theirs)  # no gradient through the target
+
+    plain = objective(data, "pabee", tmp_path / "pabee", self_distillation=0.4)  # ELBERT's alone
+    torch.testing.assert_close(
+        plain.loss(range(8)), objective(data, "pabee", tmp_path / "pabee").loss(range(8))
+    )
+    with pytest.raises(ValueError, match=r"soft 0.5 and self_distillation 0.4 are two teachers"):
+        objective(data, "elbert", tmp_path / "two", self_distillation=0.4, soft=0.5)
+
+
+def test_what_answers_learns_at_its_own_rate(data: Path, tmp_path: Path):
+    for method in ("elbert", "pabee", "deebert"):
+        found = objective(data, method, tmp_path / method, learning_rate=1e-4, head_learning_rate=1e-3)
+        rates = {name: group.learning_rate for group in found.groups for name, _ in group.parameters}
+        assert set(rates) >= {name for name, _ in found.named()}
+        for name, rate in rates.items():
+            answers = any(part in name for part in ("pooler", "classifier", "heads."))
+            assert rate == (1e-2 if name.startswith("exit_weights.") else 1e-3 if answers else 1e-4), name
+        assert len(set(rates.values())) == {"elbert": 3, "pabee": 2, "deebert": 1}[method]
+    alike = objective(data, "pabee", tmp_path / "alike", learning_rate=1e-4)
+    assert {group.learning_rate for group in alike.groups} == {1e-4}
 
 
 def test_every_method_learns_from_a_teacher(data: Path, tmp_path: Path, make_full):
