@@ -43,7 +43,7 @@ class JointOptions(TrainingOptions):
     """A joint training's numbers. Defaults are the released code's."""
 
     head_learning_rate: float | None = Field(default=None, gt=0)
-    """Of what answers: pooler, classifier, a method's own heads. None: as the rest, like the released code."""
+    """Of what answers: pooler, classifier, a method's own heads. None: as the rest (released code)."""
     exit_learning_rate: float = Field(default=1e-2, gt=0)
     """Of t."""
     weighting: Literal["dynamic", "equal"] = "dynamic"
@@ -184,7 +184,7 @@ class JointExits(Objective):
     def _answers_loss(
         self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None
     ) -> torch.Tensor:
-        """Of the exits' logits [exits, batch, classes], with a teacher's [batch, classes] where soft asks for it.
+        """Of the exits' logits [exits, batch, classes]; ``teacher``: its logits [batch, classes].
 
         In self-distillation the last exit is the others' teacher (Zhang et al. 2019, "Be Your Own Teacher").
         """

@@ -138,7 +138,8 @@ class Trainer:
             return False
         with safe_open(path, "pt") as file:
             document = json.loads(file.metadata()["state"])
-            before = type(self.options)(**document["options"]).model_dump()  # defaults for options younger than it
+            # an option that is younger than the run had its default
+            before = type(self.options)(**document["options"]).model_dump()
             for key, value in self.options.model_dump().items():
                 if key not in REPLANNED and before[key] != value:
                     raise ValueError(f"{path} was trained with {key} {before[key]!r}, asked for {value!r}")

@@ -1,4 +1,4 @@
-"""Commands of the reports: ``report decisions``."""
+"""Commands of the reports: ``report decisions``, ``report exits``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from golden_model import options
-from golden_model.results import BUNDLED, print_table, write_json
+from golden_model.results import BUNDLED, print_table, write_json, write_text
 
 
 def decisions(
@@ -80,9 +80,41 @@ def decisions(
         )
 
 
+def exits(
+    studies: Annotated[
+        list[Path], typer.Argument(help="Results of elbert study exits --json, one of each task.")
+    ],
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the tables here as Markdown.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write score against speedup, a panel a task, here (svg or png).")
+    ] = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Early exits of several tasks together: every method at equal cost, and ELBERT's mean lead."""
+    from quant.report.exits.figure import draw
+    from quant.report.exits.gather import gather, read_studies
+    from quant.report.exits.table import markdown, print_gathered
+
+    if figure is not None and figure.suffix not in (".svg", ".png"):
+        raise ValueError(f"figure {figure} ends in {figure.suffix!r}, not in .svg or .png")
+    found = read_studies(studies)
+    gathered = gather(found)
+    if figure is not None:
+        draw(found, figure)
+    if markdown_file is not None:
+        write_text(markdown_file, markdown(gathered))
+    if json_file is not None:
+        write_json(json_file, gathered)
+    if not quiet:
+        print_gathered(gathered)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the group ``report`` to ``app``."""
     group = typer.Typer(name="report", no_args_is_help=True, help="Pages and pictures of what a model does.")
-    group.callback()(lambda: None)  # with a callback a single command keeps its name
     group.command("decisions")(decisions)
+    group.command("exits")(exits)
     app.add_typer(group)

@@ -79,8 +79,10 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     variants = [f"{ELBERT}-{variant}" for variant in (*BIASES, *ABLATIONS)]
-    _panel(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
-    _panel(right, result, [*variants, ELBERT_FLOAT, ELBERT_GOLDEN])
+    draw_curves(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
+    draw_curves(right, result, [*variants, ELBERT_FLOAT, ELBERT_GOLDEN])
+    for axes in (left, right):
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1.4)
     left.set_ylabel(METRICS[result["metric"]])
     left.set_title("Methods, each by its own policy")
     right.set_title("ELBERT's policies, and ablations on its weights")
@@ -94,8 +96,8 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: str | None = None) -> None:
-    """Curves of the contenders that are there, the bound and the full depth."""
+def draw_curves(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: str | None = None) -> None:
+    """Curves of the contenders that are there, the bound and the full depth, all labelled."""
     scores = [POINTS * result["accuracy_full"]]
     for name in names:
         points = result["curves"].get(name)
@@ -133,7 +135,6 @@ def _panel(axes: Axes, result: Mapping[str, Any], names: Sequence[str], band: st
     axes.set_xlabel("speedup asked for: iterations of the full model / iterations computed")
     axes.grid(color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1.4)
 
 
 def _differences(result: Mapping[str, Any]) -> Figure:

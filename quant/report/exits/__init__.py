@@ -1,0 +1,1 @@
+"""Results of ``elbert study exits`` on several tasks, in one table and one picture."""

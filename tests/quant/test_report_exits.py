@@ -1,0 +1,134 @@
+"""``elbert report exits``: several tasks' studies side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from quant.report.commands import register
+from quant.report.exits.gather import gather, read_studies
+from quant.report.exits.table import markdown
+from quant.studies.exits.comparison import BUDGETS, LOSSES
+
+
+def entry(accuracy: float, speedup: float, difference: tuple[float, float, float] | None) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy,
+        "speedup": speedup,
+        "points_lost": 0.25,
+        "difference": None
+        if difference is None
+        else {"points": difference[0], "interval": list(difference[1:]), "cost": 0.0},
+    }
+
+
+def make_study(task: str, fastbert: tuple[float, float, float], pabee: bool = True) -> dict[str, Any]:
+    """What the report reads of a study; PABEE has no setting of 4x, or is not there at all."""
+    at_cost = {}
+    for key in BUDGETS:
+        at_cost[key] = {
+            "elbert": entry(0.925, 4.46, None),
+            "elbert-golden": entry(0.921, 4.4, (0.4, -0.1, 0.9)),
+            "fastbert": entry(0.93, 5.0, fastbert),
+            "albert": entry(0.9, 4.0, (2.5, 0.5, 4.5)),
+        }
+        if pabee:
+            at_cost[key]["pabee"] = None if key == "4x" else entry(0.8, 2.5, (12.5, 10.0, 15.0))
+    names = list(at_cost["2x"])
+    curve = [{"asked": a, "speedup": a, "accuracy": 0.9, "interval": [0.88, 0.92]} for a in (1.0, 2.0, 4.0)]
+    return {
+        "header": {"commit": "abc"},
+        "task": task,
+        "metric": "mcc" if task == "cola" else "accuracy",
+        "iterations": 12,
+        "accuracy_full": 0.9,
+        "data": {"samples": 560},
+        "points": [],
+        "curves": {name: curve for name in names},
+        "headline": {key: dict.fromkeys(names, entry(0.9, 3.0, None)) for key in LOSSES},
+        "at_cost": at_cost,
+        "accuracy_per_iteration": {name: [0.5, 0.914] for name in names},
+        "methods": {
+            "elbert": {"added_parameters": 0},
+            "elbert-golden": {"added_parameters": 0},
+            "fastbert": {"added_parameters": 1453078},
+            "pabee": {"added_parameters": 8470},
+            "albert-12": {"added_parameters": 0},
+        },
+    }
+
+
+def test_means_over_tasks_and_who_is_above() -> None:
+    found = gather([make_study("trec", (-0.5, -2.5, 1.5)), make_study("cola", (1.5, 0.5, 2.5), pabee=False)])
+    mean = found["mean"]["3x"]["fastbert"]
+    assert mean["points"] == pytest.approx(0.5)
+    half = math.hypot(2.0, 1.0) / 2  # half widths of the two intervals, their mean's error
+    assert mean["interval"] == pytest.approx([0.5 - half, 0.5 + half])
+    assert mean["tasks"] == ["trec", "cola"]
+    assert found["above"]["3x"]["fastbert"] == {
+        "above": ["cola"],
+        "surely_above": ["cola"],
+        "below": ["trec"],
+        "surely_below": [],
+    }
+    assert found["mean"]["2x"]["pabee"]["tasks"] == ["trec"]
+    assert found["mean"]["4x"]["pabee"] is None  # no setting that fast
+    assert found["mean"]["2x"]["deebert"] is None
+    assert found["tasks"]["trec"]["rows"]["pabee"]["at"]["4x"] is None
+    assert list(found["tasks"]["cola"]["rows"]) == ["elbert", "elbert-golden", "fastbert", "albert"]
+
+
+def test_markdown_holds_every_figure() -> None:
+    lines = markdown(gather([make_study("trec", (-0.5, -2.5, 1.5))])).splitlines()
+    assert lines[2] == "| TREC | ELBERT | 0 | 91.4 | 92.5 at 4.5x | 92.5 at 4.5x | 92.5 at 4.5x | 3.0x, 0.2 |"
+    fastbert = "1,453,078 | 91.4 | 93.0 at 5.0x | 93.0 at 5.0x | 93.0 at 5.0x | 3.0x, 0.2"
+    assert f"|  | FastBERT | {fastbert} |" in lines
+    assert "|  | PABEE | 8,470 | 91.4 | 80.0 at 2.5x | 80.0 at 2.5x |  | 3.0x, 0.2 |" in lines
+    assert any(line.startswith("| FastBERT | -0.5 [-2.5, 1.5] | 0 of 1, surely 0 |") for line in lines)
+    assert len({line.count("|") for line in lines[:7]}) == 1
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_command_writes_tables_figure_and_result(tmp_path: Path) -> None:
+    files = []
+    for task in ("sst2", "trec", "cola"):
+        files.append(tmp_path / f"{task}.json")
+        files[-1].write_text(json.dumps(make_study(task, (1.0, -1.0, 3.0))))
+    outputs = ["--markdown", tmp_path / "table.md", "--figure", tmp_path / "pareto.svg", "--json"]
+    arguments = ["report", "exits", *files, *outputs, tmp_path / "all.json"]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "Matthews" in result.output
+    assert "ELBERT minus the other" in result.output
+    assert json.loads((tmp_path / "all.json").read_text())["mean"]["2x"]["fastbert"]["points"] == 1.0
+    assert (tmp_path / "table.md").read_text().startswith("| task | method |")
+    assert "<svg" in (tmp_path / "pareto.svg").read_text()
+    arguments[arguments.index(tmp_path / "pareto.svg")] = "pareto.pdf"
+    result = run(*arguments)
+    assert isinstance(result.exception, ValueError)
+    assert "ends in '.pdf'" in str(result.exception)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    one, other, broken = (tmp_path / name for name in ("one.json", "other.json", "broken.json"))
+    one.write_text(json.dumps(make_study("trec", (1.0, -1.0, 3.0))))
+    other.write_text(json.dumps({"task": "trec"}))
+    broken.write_text("{")
+    with pytest.raises(ValueError, match="is a second study of trec"):
+        read_studies([one, one])
+    with pytest.raises(ValueError, match="is no result of elbert study exits: it has no metric, data"):
+        read_studies([other])
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_studies([broken])
