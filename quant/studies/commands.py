@@ -46,6 +46,13 @@ def exits(
     splits: Annotated[int, typer.Option(min=1, help="Half-splits: thresholds from one half.")] = 50,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the sentences.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
+    caution: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Standard errors that a headline's loss must stay below what may be lost, when picked.",
+        ),
+    ] = 1.0,
     device: options.DeviceOption = "cpu",
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; by default runs/study/exits/TASK.")
@@ -73,7 +80,7 @@ def exits(
     place = logits or PUBLISHED
     store = Store(task, rows, cache, place if published else None, lambda note: typer.echo(note, err=True))
     found = store.gather(sources, quiet)
-    options = Options(splits, bootstrap, seed)
+    options = Options(splits, bootstrap, seed, caution)
     result = study(task, chosen.metric, rows, found.tables, options)
     result |= {"origins": found.origins, "notes": found.notes}
     folder = output or Path("runs/study/exits") / task

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.metrics import METRICS, Scores, scores, scores_many
+from golden_model.metrics import METRICS, Scores, influences, scores, scores_many
 
 
 def counted(answers: list[int], labels: list[int], classes: int) -> Scores:
@@ -97,3 +97,34 @@ def test_what_cannot_be_scored_is_named():
     for bad in ([[0, 0, 0]], [[1, 1, -1]], [[1.0, 1.0, float("nan")]]):
         with pytest.raises(ValueError, match="a resample has a weight below 0, or none above it"):
             scores_many(answers, labels, 2, torch.tensor(bad))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_influences_are_the_derivative_by_a_samples_weight(metric: str, classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    labels = torch.randint(0, classes, (60,), generator=generator)
+    noise = torch.randint(0, classes, (5, 60), generator=generator)
+    answers = torch.where(torch.rand(5, 60, generator=generator) < 0.6, labels, noise)
+    weights = torch.randint(0, 3, (2, 60), generator=generator).double()
+    found = influences(answers, labels, classes, weights, metric)
+    assert found.shape == (5, 2, classes, classes)
+    small = 1e-6
+    for sample in range(0, 60, 7):
+        more = weights.clone()
+        more[:, sample] += small
+        slope = scores_many(answers, labels, classes, more)[metric]
+        slope = (slope - scores_many(answers, labels, classes, weights)[metric]) / small
+        ours = torch.stack([found[s, :, labels[sample], answers[s, sample]] for s in range(5)])
+        torch.testing.assert_close(ours, slope, rtol=1e-4, atol=1e-7)
+    # a metric does not depend on the scale of the weights
+    per_sample = torch.stack([found[s][:, labels, answers[s]] for s in range(5)])
+    torch.testing.assert_close((per_sample * weights).sum(-1), torch.zeros(5, 2, dtype=torch.float64))
+
+
+def test_influence_on_accuracy_and_on_constant_answers() -> None:
+    labels, answers = torch.tensor([0, 0, 1, 1]), torch.tensor([[0, 0, 1, 0], [1, 1, 1, 1]])
+    weights = torch.ones(1, 4, dtype=torch.float64)
+    found = influences(answers, labels, 2, weights, "accuracy")
+    assert found[0, 0].tolist() == [[(1 - 0.75) / 4, -0.75 / 4], [-0.75 / 4, (1 - 0.75) / 4]]
+    assert not influences(answers, labels, 2, weights, "mcc")[1].any()

@@ -16,10 +16,10 @@ from torch import Tensor
 from golden_model.datasets import TextDataset
 from golden_model.exits import AnyPolicy, Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer_exits import integer_confidence
-from golden_model.metrics import scores
+from golden_model.metrics import METRICS, scores
 from golden_model.numerics import LOGIT_FRACTION_BITS
-from quant.studies.exits.comparison import BUDGETS, CURVE, LOSSES
-from quant.studies.exits.contenders import find_contenders, find_sweeps
+from quant.studies.exits.comparison import BUDGETS, CURVE, LOSSES, Runner
+from quant.studies.exits.contenders import Contender, find_contenders, find_sweeps
 from quant.studies.exits.figures import draw
 from quant.studies.exits.grids import Setting, fine_deltas, grid
 from quant.studies.exits.picking import (
@@ -246,6 +246,47 @@ def test_a_setting_is_only_used_on_the_half_that_did_not_pick_it() -> None:
     assert torch.equal(fit.exits[0], torch.where(halves[0], 2, 1).to(torch.uint8))
     assert torch.equal(fit.exits[1], torch.where(halves[1], 1, 3).to(torch.uint8))
     assert cross_fit(outcomes, torch.tensor([0, 1, -1, 0]), halves) is None
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_error_of_a_difference_is_that_of_resampling(metric: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(0, 2, (600,), generator=generator)
+    full = torch.where(torch.rand(600, generator=generator) < 0.9, labels, 1 - labels)
+    answers = torch.stack(
+        [full, *(torch.where(torch.rand(600, generator=generator) < p, full, 1 - full) for p in (0.98, 0.9))]
+    )
+    judge = Judge(labels, 2, metric, half_splits(labels, 1, 0), resamples(600, 4000, 1))
+    once = torch.ones(1, 600, dtype=torch.float64)
+    found = judge.paired_error(answers.to(torch.uint8), full.to(torch.uint8), once)[:, 0]
+    resampled = judge.score(answers, judge.weights) - judge.score(full.unsqueeze(0), judge.weights)
+    assert float(found[0]) == 0
+    torch.testing.assert_close(found[1:], resampled.std(1)[1:], rtol=0.06, atol=0)
+    if metric == "accuracy":
+        moved = (answers == labels).double() - (full == labels).double()
+        torch.testing.assert_close(found, moved.std(1, correction=0) / 600**0.5)
+
+
+def test_cautious_picks_lose_less_on_the_other_half() -> None:
+    """The faster a setting, the more answers it spoils: the fastest that seems to spoil none was lucky."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 2, (400,), generator=generator)
+    full = torch.where(torch.rand(400, generator=generator) < 0.05, 1 - labels, labels)
+    early = torch.rand(300, 400, generator=generator) < torch.linspace(0, 1, 300).unsqueeze(1)
+    spoilt = early & (torch.rand(300, 400, generator=generator) < 0.05)
+    answers = torch.where(spoilt, 1 - labels, full).to(torch.uint8)
+    exits = torch.where(early, 1, 4).to(torch.uint8)
+    outcomes = Outcomes([Setting()] * 300, exits, answers, 4, torch.ones(4, dtype=torch.float64))
+    judge = Judge(labels, 2, "accuracy", half_splits(labels, 20, 0), resamples(400, 10, 0))
+    lost, speed = [], []
+    for caution in (0.0, 1.0, 2.0):
+        result = Runner(Contender("elbert", outcomes, full.to(torch.uint8)), judge, caution).at_loss(1.0)
+        assert result is not None
+        lost.append(float(judge.score(full.unsqueeze(0))[0] - result.scores.mean()))
+        speed.append(1 / float(result.shares.mean()))
+    assert lost[0] > lost[1] > lost[2]
+    assert lost[0] > 0.02 > lost[2]
+    assert speed[0] > speed[1] > speed[2] > 1
 
 
 # ------------------------------------------------------------------------------------- a case with an answer

@@ -39,6 +39,8 @@ class Runner:
 
     contender: Contender
     judge: Judge
+    caution: float = 0.0
+    """Standard errors that a loss must stay below what may be lost; see :meth:`at_loss`."""
     known: dict[tuple[int, ...], Result | None] = field(default_factory=dict)
     """Results by the rows picked: different budgets often pick the same."""
 
@@ -53,13 +55,26 @@ class Runner:
         sides = self.judge.sides()
         return self.contender.outcomes.shares @ (sides / sides.sum(1, keepdim=True)).T
 
+    @cached_property
+    def errors(self) -> Tensor:
+        """Standard error of what every setting loses against full depth, on every half: float64 [S, 2R]."""
+        assert self.contender.full is not None
+        return self.judge.paired_error(
+            self.contender.outcomes.answers, self.contender.full, self.judge.sides()
+        )
+
     def at_loss(self, points: float) -> Result | None:
-        """Fastest at no more than ``points`` lost on the picking half; None without full depth."""
+        """Fastest at no more than ``points`` lost on the picking half; None without full depth.
+
+        The fastest of thousands of settings that seem to lose little was lucky on the picking half. So what
+        may be lost has to hold the loss and ``caution`` standard errors of it: with 1 the one-standard-error
+        rule (L. Breiman et al., Classification and Regression Trees, 1984).
+        """
         full = self.contender.full
         if full is None:
             return None
         floor = self.judge.score(full.unsqueeze(0), self.judge.sides())[0] - points / POINTS
-        return self._result(fastest(self.scores, self.costs, floor))
+        return self._result(fastest(self.scores - self.caution * self.errors, self.costs, floor))
 
     def at_speedup(self, speedup: float) -> Result | None:
         """Best of at most 1/``speedup`` cost on the picking half; None where no setting is that fast."""
@@ -156,14 +171,15 @@ class Result:
         ]
 
 
-def compare(contenders: Sequence[Contender], judge: Judge) -> dict[str, Any]:
+def compare(contenders: Sequence[Contender], judge: Judge, caution: float) -> dict[str, Any]:
     """``headline``, ``at_cost`` and ``curves`` of a study.
 
     Args:
         contenders: From ``contenders.find_contenders``; the first is ELBERT.
         judge: Knows answers, halves and resamples.
+        caution: Of the headline, as :class:`Runner`.
     """
-    runners = [Runner(contender, judge) for contender in contenders]
+    runners = [Runner(contender, judge, caution) for contender in contenders]
     full = {c.name: c.full for c in contenders}
 
     def lost(name: str) -> dict[str, Tensor | None]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from golden_model.metrics import scores_many
+from golden_model.metrics import influences, scores_many
 from quant.studies.exits.sweep import Outcomes
 
 TIE = 1e-9
 """Scores and costs this close are equal."""
+
+CHUNK = 256
+"""Settings whose errors are computed at once."""
 
 
 def half_splits(labels: Tensor, count: int, seed: int) -> Tensor:
@@ -66,6 +70,24 @@ class Judge:
     def score(self, answers: Tensor, weights: Tensor | None = None) -> Tensor:
         """The metric of answers [S, N]: float64 [S], or [S, W] with weights [W, N]."""
         return scores_many(answers.long(), self.labels, self.classes, weights)[self.metric]
+
+    def paired_error(self, answers: Tensor, full: Tensor, weights: Tensor) -> Tensor:
+        """Standard error of the score of answers [S, N] minus that of ``full`` [N]: float64 [S, W].
+
+        On the same sentences, of weights [W, N]: sqrt(sum_i w_i·(phi_i - psi_i)²), ``metrics.influences``.
+        """
+        variance = torch.zeros(len(answers), len(weights), dtype=torch.float64)
+        psi = influences(full.long().unsqueeze(0), self.labels, self.classes, weights, self.metric)[0]
+        for first in range(0, len(answers), CHUNK):
+            part = answers[first : first + CHUNK].long()
+            phi = influences(part, self.labels, self.classes, weights, self.metric)
+            for label, other in product(range(self.classes), repeat=2):
+                alike = (self.labels == label) & (full == other)
+                for answer in range(self.classes):
+                    count = (part[:, alike] == answer).double() @ weights[:, alike].T
+                    moved = phi[:, :, label, answer] - psi[:, label, other]
+                    variance[first : first + CHUNK] += count * moved**2
+        return variance.sqrt()
 
     def sides(self) -> Tensor:
         """Both halves of every split as weights: float64 [2R, N], entry 2r + h is half h of split r."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -38,11 +38,13 @@ class Options:
         splits: Random half-splits.
         bootstrap: Resamples of the sentences.
         seed: Of both.
+        caution: Standard errors that the loss of a headline's setting must stay below what may be lost.
     """
 
     splits: int = 50
     bootstrap: int = 1000
     seed: int = 0
+    caution: float = 1.0
 
 
 def study(
@@ -86,7 +88,7 @@ def study(
         resamples(len(labels), options.bootstrap, options.seed),
     )
     sweeps = find_sweeps(tables)
-    compared = compare(find_contenders(sweeps), judge)
+    compared = compare(find_contenders(sweeps), judge, options.caution)
     oracle = bound(tables, labels)
     points = all_points(sweeps, oracle, judge)
     survived = _quantisation(sweeps, judge)
@@ -105,7 +107,7 @@ def study(
             "classes": list(data.label_names),
         },
         "iterations": main.facts.iterations,
-        "options": {"splits": options.splits, "bootstrap": options.bootstrap, "seed": options.seed},
+        "options": asdict(options),
         "accuracy_full": float(judge.score(main.labels[-1:])[0]),
         "accuracy_albert": None if albert is None else float(judge.score(albert.unsqueeze(0))[0]),
         "accuracy_per_iteration": _per_iteration(sweeps, judge, main.facts.iterations),

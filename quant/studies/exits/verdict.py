@@ -42,6 +42,8 @@ def verdict(
     for key, allowed in LOSSES.items():
         lines += _speed(headline[key].get(ELBERT), allowed)
     for key in BUDGETS:
+        lines += _kept(key, at_cost[key].get(ELBERT))
+    for key in BUDGETS:
         lines += [_against(name, key, at_cost[key]) for name in (*RIVALS, *ABLATED) if name in at_cost[key]]
     lines += _integers(at_cost)
     if quantisation is not None:
@@ -52,13 +54,24 @@ def verdict(
 def _speed(entry: dict[str, Any] | None, allowed: float) -> list[str]:
     if entry is None:
         return []
+    return [
+        f"ELBERT reaches {entry['speedup']:.1f}x where thresholds were picked for at most {allowed:g} points "
+        f"lost; on the other half it loses {_lost(entry)}"
+    ]
+
+
+def _kept(key: str, entry: dict[str, Any] | None) -> list[str]:
+    if entry is None:
+        return []
+    return [f"asked for {key}, ELBERT reaches {entry['speedup']:.2f}x and loses {_lost(entry)}"]
+
+
+def _lost(entry: dict[str, Any]) -> str:
+    """Points below the own full depth, and below plain ALBERT's."""
     low, high = entry["interval_sentences"]["points_lost"]
     albert = entry["points_lost_albert"]
     against = "" if albert is None else f"; {albert:+.1f} against plain ALBERT"
-    return [
-        f"ELBERT reaches {entry['speedup']:.1f}x where thresholds were picked for at most {allowed:g} points "
-        f"lost; on the other half it loses {entry['points_lost']:.1f} [{low:.1f}, {high:.1f}]{against}"
-    ]
+    return f"{entry['points_lost']:.1f} [{low:.1f}, {high:.1f}]{against}"
 
 
 def _against(name: str, key: str, entries: dict[str, Any]) -> str:
