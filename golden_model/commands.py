@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from golden_model import options
-from golden_model.config import PRESETS, ElbertConfig, find_preset
+from golden_model.config import ElbertConfig, find_preset
 from golden_model.methods.names import METHODS
 from golden_model.results import BUNDLED, print_table, write_json
 from golden_model.tasks import TASKS, check_source
@@ -64,8 +64,8 @@ def train(
             "it is trained first."
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
-    config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
+    preset: options.PresetOption = "small",
+    config: options.ConfigOption = None,
     init: Annotated[
         str, typer.Option(help="Start: minilm, fresh, or the folder of a local ALBERT checkpoint.")
     ] = "minilm",
@@ -99,23 +99,23 @@ def train(
     exit_start: Annotated[
         float, typer.Option(help="Start of the exits' weights t; below 0 the last iteration leads.")
     ] = 4.0,
-    epochs: Annotated[float, typer.Option()] = 3.0,
-    max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
-    batch_size: Annotated[int, typer.Option()] = 32,
-    learning_rate: Annotated[float, typer.Option()] = 3e-5,
+    epochs: options.EpochsOption = 3.0,
+    max_steps: options.MaxStepsOption = None,
+    batch_size: options.BatchSizeOption = 32,
+    learning_rate: options.LearningRateOption = 3e-5,
     head_learning_rate: Annotated[
         float | None,
         typer.Option(help="Of pooler, classifier and a method's own heads; by default as the rest."),
     ] = None,
     exit_learning_rate: Annotated[float, typer.Option(help="Of the exits' weights t.")] = 1e-2,
     weighting: Annotated[str, typer.Option(help="Weights of the exits: dynamic or equal.")] = "dynamic",
-    autocast: Annotated[str, typer.Option(help="none or bfloat16.")] = "none",
-    max_length: Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 1000,
-    save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
-    stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    autocast: options.AutocastOption = "none",
+    max_length: options.MaxLengthOption = None,
+    seed: options.SeedOption = 0,
+    evaluate_every: options.EvaluateEveryOption = 1000,
+    save_every: options.SaveEveryOption = 250,
+    stop_after: options.StopAfterOption = None,
+    resume: options.ResumeOption = False,
     text_column: options.TextColumnOption = None,
     pair_column: options.PairColumnOption = None,
     label_column: options.LabelColumnOption = None,
@@ -236,25 +236,25 @@ def pretrain(
         list[str] | None,
         typer.Option(help="Task whose training texts are read, without labels; may be repeated."),
     ] = None,
-    preset: Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")] = "small",
-    config: Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")] = None,
+    preset: options.PresetOption = "small",
+    config: options.ConfigOption = None,
     teacher: Annotated[Path | None, typer.Option(help="Folder of a BERT; by default MiniLM.")] = None,
     init: Annotated[
         Path | None, typer.Option(help="Checkpoint whose layer to start from, instead of --start-layer.")
     ] = None,
     stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher.")] = 1,
     start_layer: Annotated[int, typer.Option(help="Teacher's layer the shared layer starts as.")] = -1,
-    epochs: Annotated[float, typer.Option()] = 1.0,
-    max_steps: Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")] = None,
-    batch_size: Annotated[int, typer.Option()] = 64,
-    learning_rate: Annotated[float, typer.Option()] = 1e-3,
-    autocast: Annotated[str, typer.Option(help="none or bfloat16.")] = "none",
-    max_length: Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
-    save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 250,
-    stop_after: Annotated[int | None, typer.Option(help="Pause after this many steps in all.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    epochs: options.EpochsOption = 1.0,
+    max_steps: options.MaxStepsOption = None,
+    batch_size: options.BatchSizeOption = 64,
+    learning_rate: options.LearningRateOption = 1e-3,
+    autocast: options.AutocastOption = "none",
+    max_length: options.MaxLengthOption = None,
+    seed: options.SeedOption = 0,
+    evaluate_every: options.EvaluateEveryOption = 500,
+    save_every: options.SaveEveryOption = 250,
+    stop_after: options.StopAfterOption = None,
+    resume: options.ResumeOption = False,
     device: options.DeviceOption = "cpu",
     threads: options.ThreadsOption = None,
     json_file: options.JsonOption = None,

@@ -1,4 +1,4 @@
-"""Command-line options that several commands share: the exit policy and the JSON file."""
+"""Command-line options that several commands share: exit policy, data, geometry, training, output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from golden_model.config import PRESETS
 
 if TYPE_CHECKING:
     from golden_model.exits import ExitPolicy
@@ -28,6 +30,23 @@ DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
+
+PresetOption = Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")]
+
+EpochsOption = Annotated[float, typer.Option(help="Times over the data.")]
+MaxStepsOption = Annotated[int | None, typer.Option(help="Steps in all, instead of epochs.")]
+BatchSizeOption = Annotated[int, typer.Option(help="Samples a step, over all processes.")]
+LearningRateOption = Annotated[
+    float, typer.Option(help="The highest: it rises over the first 6 % of the steps, then falls to 0.")
+]
+AutocastOption = Annotated[str, typer.Option(help="none or bfloat16.")]
+MaxLengthOption = Annotated[int | None, typer.Option(help="Tokens; by default the geometry's longest.")]
+SeedOption = Annotated[int, typer.Option(help="Of fresh weights and of the order of the samples.")]
+EvaluateEveryOption = Annotated[int, typer.Option(help="Steps between evaluations.")]
+SaveEveryOption = Annotated[int, typer.Option(help="Steps between saves.")]
+StopAfterOption = Annotated[int | None, typer.Option(help="Pause after this many steps in all.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
 
 DELTA, WINDOW, MARGIN, RANGE, PATIENCE = 0.1, 3, 0.1, 1.0, 3
 """Defaults of the thresholds."""
