@@ -108,7 +108,9 @@ def train(
         typer.Option(help="Of pooler, classifier and a method's own heads; by default as the rest."),
     ] = None,
     exit_learning_rate: Annotated[float, typer.Option(help="Of the exits' weights t.")] = 1e-2,
-    weighting: Annotated[str, typer.Option(help="Weights of the exits: dynamic or equal.")] = "dynamic",
+    weighting: Annotated[
+        str, typer.Option(help="Weights of ELBERT's exits: dynamic, equal or linear.")
+    ] = "dynamic",
     autocast: options.AutocastOption = "none",
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = 0,

@@ -27,6 +27,9 @@ from golden_model.train.loss import EXIT_WEIGHT_START, ExitLoss, FixedLoss, Join
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions
 
+ELBERTS_OWN = ("weighting", "exit_start", "exit_learning_rate", "self_distillation")
+"""Options that only ELBERT reads."""
+
 ANSWERING = ("albert.pooler.", "classifier.", "heads.")
 """What turns a hidden state into an answer: it starts nearly or wholly untrained, unlike the shared layer."""
 
@@ -46,7 +49,7 @@ class JointOptions(TrainingOptions):
     """Of what answers: pooler, classifier, a method's own heads. None: as the rest (released code)."""
     exit_learning_rate: float = Field(default=1e-2, gt=0)
     """Of t."""
-    weighting: Literal["dynamic", "equal"] = "dynamic"
+    weighting: Literal["dynamic", "equal", "linear"] = "dynamic"
     exit_start: float = EXIT_WEIGHT_START
     """Start of every t; below 0 the last iteration begins with most of the weight."""
     freeze: Literal["none", "projection", "embeddings"] = "none"
@@ -129,6 +132,7 @@ class JointExits(Objective):
         self.options = options
         self.distillation = distillation
         self.stage_one = stage_one
+        self.unread = () if model.method == "elbert" else ELBERTS_OWN
         self.two_stages = model.method in TWO_STAGES
         self.exits, self.joint_loss = exit_loss(model.method, model.iterations, options)
         self.joint_loss.to(self.device)

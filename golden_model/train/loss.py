@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-WEIGHTINGS = ("dynamic", "equal")
+WEIGHTINGS = ("dynamic", "equal", "linear")
 
 EXIT_WEIGHT_START = 4.0
 """Start of every t: sigmoid(4) = 0.982, so that all exits begin nearly equal (released code)."""
@@ -82,7 +82,8 @@ class JointLoss(ExitLoss):
 
         loss = sum_{i<L} sigmoid(t_i)·CE_i + (L - sum_{i<L} sigmoid(t_i))·CE_L
 
-    ``equal``: every weight 1. The weights sum to L in both cases. t belongs to training, not to the model.
+    ``equal``: every weight 1. ``linear``: growing with the iteration, i·2/(L + 1), PABEE's weights times L. The
+    weights sum to L in all cases. t belongs to training, not to the model.
     """
 
     def __init__(self, iterations: int, weighting: str = "dynamic", start: float = EXIT_WEIGHT_START) -> None:
@@ -102,6 +103,9 @@ class JointLoss(ExitLoss):
         """Weight of every iteration, float [iterations]; they sum to ``iterations``."""
         if self.weighting == "equal":
             return torch.ones(self.iterations, device=self.t.device)
+        if self.weighting == "linear":
+            rising = torch.arange(1, self.iterations + 1, device=self.t.device)
+            return rising * (2 / (self.iterations + 1))
         early = torch.sigmoid(self.t)
         return torch.cat([early, (self.iterations - early.sum()).reshape(1)])
 

@@ -41,6 +41,9 @@ class Objective(ABC):
     lengths: Sequence[int]
     """Tokens of every training sample; batches are made by it."""
 
+    unread: Sequence[str] = ()
+    """Options that say nothing to it and may differ on resume."""
+
     @property
     @abstractmethod
     def module(self) -> nn.Module:

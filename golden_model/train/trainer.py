@@ -141,7 +141,7 @@ class Trainer:
             # an option that is younger than the run had its default
             before = type(self.options)(**document["options"]).model_dump()
             for key, value in self.options.model_dump().items():
-                if key not in REPLANNED and before[key] != value:
+                if key not in (*REPLANNED, *self.objective.unread) and before[key] != value:
                     raise ValueError(f"{path} was trained with {key} {before[key]!r}, asked for {value!r}")
             if document["facts"] != json.loads(json.dumps(self.facts)):
                 changed = [k for k in self.facts if document["facts"].get(k) != self.facts[k]]

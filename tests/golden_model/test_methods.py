@@ -297,6 +297,20 @@ def test_self_distillation_teaches_the_earlier_exits_the_last_ones_answers(data:
         objective(data, "elbert", tmp_path / "two", self_distillation=0.4, soft=0.5)
 
 
+def test_only_elbert_minds_how_its_exits_are_weighted(data: Path, tmp_path: Path):
+    for method in ("elbert", "pabee"):
+        first = start(data, max_steps=2)(tmp_path / method, method=method)
+        first.run(quiet=True)
+        other = start(data, max_steps=2, weighting="linear", self_distillation=0.5)
+        again = other(tmp_path / method, method=method)
+        if method == "elbert":
+            with pytest.raises(ValueError, match="was trained with weighting 'dynamic', asked for 'linear'"):
+                again.resume()
+        else:
+            assert again.resume()
+            assert again.finished
+
+
 def test_what_answers_learns_at_its_own_rate(data: Path, tmp_path: Path):
     for method in ("elbert", "pabee", "deebert"):
         found = objective(data, method, tmp_path / method, learning_rate=1e-4, head_learning_rate=1e-3)

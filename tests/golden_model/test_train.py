@@ -87,6 +87,8 @@ def test_start_and_equal_weights():
     logits, labels = torch.randn(3, 2, 2), torch.tensor([1, 0])
     total, each = equal(logits, labels)
     assert float(total) == pytest.approx(float(each.sum()), rel=1e-6)
+    assert JointLoss(3, "linear").weights().tolist() == [0.5, 1.0, 1.5]
+    assert float(JointLoss(12, "linear").weights().sum()) == pytest.approx(12)
     single = JointLoss(1)
     assert single.weights().tolist() == [1.0]
 
