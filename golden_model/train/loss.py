@@ -82,8 +82,8 @@ class JointLoss(ExitLoss):
 
         loss = sum_{i<L} sigmoid(t_i)·CE_i + (L - sum_{i<L} sigmoid(t_i))·CE_L
 
-    ``equal``: every weight 1. ``linear``: growing with the iteration, i·2/(L + 1), PABEE's weights times L. The
-    weights sum to L in all cases. t belongs to training, not to the model.
+    ``equal``: every weight 1. ``linear``: growing with the iteration, 2i/(L + 1), PABEE's weights times L.
+    The weights sum to L in all cases. t belongs to training, not to the model.
     """
 
     def __init__(self, iterations: int, weighting: str = "dynamic", start: float = EXIT_WEIGHT_START) -> None:
