@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quant.studies.exits.contenders import ALBERT, ELBERT, Contender
-from quant.studies.exits.picking import CrossFit, Judge, best_within, cross_fit, fastest
+from quant.studies.exits.picking import CrossFit, Judge, best_at, cross_fit, fastest
 
 LOSSES = {"loss_0": 0.0, "loss_0_5": 0.5, "loss_1": 1.0, "loss_2": 2.0}
 """Keys of the headline: points that may be lost against the contender's own full depth."""
@@ -77,8 +77,8 @@ class Runner:
         return self._result(fastest(self.scores - self.caution * self.errors, self.costs, floor))
 
     def at_speedup(self, speedup: float) -> Result | None:
-        """Best of at most 1/``speedup`` cost on the picking half; None where no setting is that fast."""
-        return self._result(best_within(self.scores, self.costs, 1 / speedup))
+        """Best at ``speedup`` (``picking.best_at``); None where no setting is that fast."""
+        return self._result(best_at(self.scores, self.costs, 1 / speedup))
 
     def _result(self, rows: Tensor) -> Result | None:
         key = tuple(rows.tolist())

@@ -15,6 +15,9 @@ from quant.studies.exits.sweep import Outcomes
 TIE = 1e-9
 """Scores and costs this close are equal."""
 
+BAND = 1.25
+"""Speedups up to this many times the one asked for count as equal cost."""
+
 CHUNK = 256
 """Settings whose errors are computed at once."""
 
@@ -123,9 +126,16 @@ def fastest(scores: Tensor, costs: Tensor, floor: Tensor) -> Tensor:
     return _best(-costs, scores, scores >= floor - TIE)
 
 
-def best_within(scores: Tensor, costs: Tensor, budget: float) -> Tensor:
-    """Per column the best setting of cost at most ``budget``, the cheaper of equal ones; else as above."""
-    return _best(scores, -costs, costs <= budget + TIE)
+def best_at(scores: Tensor, costs: Tensor, budget: float) -> Tensor:
+    """Per column the best setting that uses a budget: of cost ``budget / BAND`` to ``budget``.
+
+    Where there is none, the best of all cheaper ones; of equal ones the cheaper. Arguments and result are
+    those of :func:`fastest`, with a cost in place of the floor. Without the lower end a method of thousands
+    of settings would be judged by a far cheaper one that was lucky on the picking half.
+    """
+    within = costs <= budget + TIE
+    near = within & (costs >= budget / BAND - TIE)
+    return _best(scores, -costs, torch.where(near.any(0), near, within))
 
 
 def _best(first: Tensor, second: Tensor, allowed: Tensor) -> Tensor:
@@ -155,7 +165,7 @@ def cross_fit(outcomes: Outcomes, rows: Tensor, halves: Tensor) -> CrossFit | No
 
     Args:
         outcomes: [S, N].
-        rows: Of :func:`fastest` or :func:`best_within` on ``Judge.sides``: int64 [2R].
+        rows: Of :func:`fastest` or :func:`best_at` on ``Judge.sides``: int64 [2R].
         halves: bool [R, N].
 
     Returns:
