@@ -87,10 +87,10 @@ def test_means_over_tasks_and_who_is_above() -> None:
 
 def test_markdown_holds_every_figure() -> None:
     lines = markdown(gather([make_study("trec", (-0.5, -2.5, 1.5))])).splitlines()
-    assert lines[2] == "| TREC | ELBERT | 0 | 91.4 | 92.5 at 4.5x | 92.5 at 4.5x | 92.5 at 4.5x | 3.0x, 0.2 |"
-    fastbert = "1,453,078 | 91.4 | 93.0 at 5.0x | 93.0 at 5.0x | 93.0 at 5.0x | 3.0x, 0.2"
+    assert lines[2] == "| TREC | ELBERT | 0 | 91.4 | 92.5 (4.5x) | 92.5 (4.5x) | 92.5 (4.5x) | 3.0x, 0.2 |"
+    fastbert = "1,453,078 | 91.4 | 93.0 (5.0x) | 93.0 (5.0x) | 93.0 (5.0x) | 3.0x, 0.2"
     assert f"|  | FastBERT | {fastbert} |" in lines
-    assert "|  | PABEE | 8,470 | 91.4 | 80.0 at 2.5x | 80.0 at 2.5x |  | 3.0x, 0.2 |" in lines
+    assert "|  | PABEE | 8,470 | 91.4 | 80.0 (2.5x) | 80.0 (2.5x) |  | 3.0x, 0.2 |" in lines
     assert any(line.startswith("| FastBERT | -0.5 [-2.5, 1.5] | 0 of 1, surely 0 |") for line in lines)
     assert len({line.count("|") for line in lines[:7]}) == 1
 

@@ -22,7 +22,7 @@ COLUMNS = (
     "method",
     "added parameters",
     "all iterations",
-    *(f"≥ {key}" for key in BUDGETS),
+    *(f"at {key}" for key in BUDGETS),
     f"≤ {LOSSES[HEADLINE]:g} points lost",
 )
 """Of :func:`rows`: the last is the headline's speedup, and what is really lost."""
@@ -37,7 +37,7 @@ def rows(task: Mapping[str, Any]) -> Iterator[list[str]]:
             f"{row['added_parameters']:,}",
             "" if row["full"] is None else f"{POINTS * row['full']:.1f}",
             *(
-                "" if e is None else f"{POINTS * e['accuracy']:.1f} at {e['speedup']:.1f}x"
+                "" if e is None else f"{POINTS * e['accuracy']:.1f} ({e['speedup']:.1f}x)"
                 for e in row["at"].values()
             ),
             "" if picked is None else f"{picked['speedup']:.1f}x, {picked['points_lost']:.1f}",

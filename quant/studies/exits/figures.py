@@ -87,7 +87,7 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     left.set_title("Methods, each by its own policy")
     right.set_title("ELBERT's policies, and ablations on its weights")
     figure.supxlabel(
-        "Best setting of at least that speedup, picked on one half of the data and scored on the other; "
+        "Best setting of that speedup, picked on one half of the data and scored on the other; "
         f"mean of {result['options']['splits']} splits.\nBand: ELBERT's 95 % over sentences; differences are "
         "paired and surer, see their own figure.",
         fontsize=7.5,

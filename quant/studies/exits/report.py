@@ -69,9 +69,9 @@ def _print_at_cost(at_cost: Mapping[str, Any]) -> None:
                 _difference(entry["difference"]),
             ]
         rows.append(row)
-    columns = [text for key in BUDGETS for text in (f"≥ {key}", "score", "ELBERT - it")]
+    columns = [text for key in BUDGETS for text in (f"for {key}", "score", "ELBERT - it")]
     print_table(
-        "Best of at least that speedup on the picking half; speedup and score on the other half",
+        "Best at equal cost on the picking half; speedup and score on the other half",
         ["method", *columns],
         rows,
     )
