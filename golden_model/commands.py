@@ -60,10 +60,13 @@ def train(
     stage_one: Annotated[
         Path | None,
         typer.Option(
-            help="Finished run of --method albert that deebert and fastbert start from; by default "
-            "it is trained first."
+            help="Finished run of --method albert that deebert and fastbert start from, by default it is "
+            "trained first; elbert may."
         ),
     ] = None,
+    after_albert: Annotated[
+        bool, typer.Option("--after-albert", help=f"With {ALL}: elbert starts from the finished albert too.")
+    ] = False,
     preset: options.PresetOption = "small",
     config: options.ConfigOption = None,
     init: Annotated[
@@ -184,6 +187,8 @@ def train(
         device=device,
     )
     shown = is_main() and not quiet
+    if after_albert and method != ALL:
+        raise ValueError(f"--after-albert is for --method {ALL}; for {method} name --stage-one")
     with _termination_interrupts(), leaving():
         if method == ALL:
             for name, value in (
@@ -198,7 +203,7 @@ def train(
                 if shown:
                     typer.echo(f"{name}: step {trainer.step} of {trainer.total_steps}")
 
-            record = train_all(start, output, report=report, quiet=quiet)
+            record = train_all(start, output, after_albert=after_albert, report=report, quiet=quiet)
         elif method == TEACHER:
             check_folder(output, resume)
             trainer = prepare_teacher(splits, TrainingOptions(**settings), output, device=device)

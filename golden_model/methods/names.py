@@ -8,6 +8,9 @@ METHODS = ("elbert", "pabee", "albert", "deebert", "fastbert")
 TWO_STAGES = ("deebert", "fastbert")
 """Train exits of their own behind a frozen, finished ALBERT."""
 
+AFTER_ALBERT = (*TWO_STAGES, "elbert")
+"""May start from a finished ALBERT; ELBERT then goes on training all of it."""
+
 OWN_HEADS = ("deebert", "fastbert", "pabee")
 """Add parameters."""
 
@@ -38,7 +41,11 @@ def run_name(method: str, iterations: int) -> str:
     return f"{method}-{iterations}" if method == "albert" else method
 
 
-def compared_runs(depth: int) -> list[tuple[str, int]]:
-    """Method and iterations of every run a comparison wants, in the order they can be trained."""
-    whole = [(method, depth) for method in METHODS]
+def compared_runs(depth: int, elbert_last: bool = False) -> list[tuple[str, int]]:
+    """Method and iterations of every run a comparison wants, in the order they can be trained.
+
+    ``elbert_last``: ELBERT starts from the finished ALBERT too.
+    """
+    order = (*METHODS[1:], METHODS[0]) if elbert_last else METHODS
+    whole = [(method, depth) for method in order]
     return whole + [("albert", cut) for cut in CUTS if cut < depth]

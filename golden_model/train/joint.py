@@ -106,7 +106,7 @@ class JointExits(Objective):
             train, dev: Sentences.
             options: The run's numbers.
             distillation: The teacher beside the training data.
-            stage_one: ``training_cost`` of the run the model comes from, for a two-stage method.
+            stage_one: ``training_cost`` of the run the model comes from, for a second stage.
 
         Raises:
             ValueError: when a sentence is longer than the model's position embedding, the options ask for a

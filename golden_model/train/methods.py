@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from golden_model.methods.names import TWO_STAGES, compared_runs, run_name
+from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name
 from golden_model.train.files import STATE_FILE
 from golden_model.train.trainer import Trainer
 
@@ -42,7 +42,7 @@ def train_method(
         output: The run's folder.
         method: One of ``methods.names.METHODS``.
         iterations: Of a plain ALBERT; None: all.
-        stage_one: A finished run of the plain ALBERT, for a two-stage method.
+        stage_one: A finished run of the plain ALBERT, for a two-stage method and for ELBERT.
         resume: Continue what is there; a finished first stage is taken as it is.
         stop_after: Pause after this many steps in all, of the stage that is being trained.
         quiet: No output.
@@ -66,6 +66,7 @@ def train_all(
     prepare: Prepare,
     output: Path,
     *,
+    after_albert: bool = False,
     report: Callable[[str, Trainer], None] = lambda name, trainer: None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def train_all(
     Args:
         prepare: Makes the trainers.
         output: Folder of the runs.
+        after_albert: ELBERT starts from the plain ALBERT of full depth too.
         report: Told each run's name and trainer before it goes on.
         quiet: No output.
 
@@ -86,13 +88,15 @@ def train_all(
     Raises:
         ValueError: a run in the folder had other options or other data.
     """
-    trainer = prepare(output / run_name("elbert", 0), method="elbert")
+    first = "pabee" if after_albert else "elbert"
+    trainer = prepare(output / first, method=first)
     depth, top = trainer.facts["iterations"], trainer.header
     found: dict[str, Any] = {}
-    for method, iterations in compared_runs(depth):
+    for method, iterations in compared_runs(depth, after_albert):
         name = run_name(method, iterations)
-        stage_one = output / run_name("albert", depth) if method in TWO_STAGES else None
-        if method != "elbert":
+        starts_later = method in (AFTER_ALBERT if after_albert else TWO_STAGES)
+        stage_one = output / run_name("albert", depth) if starts_later else None
+        if method != first:
             trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
         trainer.resume()  # what is reported is where it goes on
         report(name, trainer)

@@ -16,7 +16,7 @@ from golden_model.datasets import Columns, TextDataset, load_dataset, read_texts
 from golden_model.devices import find_device
 from golden_model.methods.files import read_model, weights_sha256
 from golden_model.methods.model import ExitModel
-from golden_model.methods.names import TWO_STAGES
+from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES
 from golden_model.results import sha256_of
 from golden_model.tasks import load_task
 from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
@@ -87,11 +87,12 @@ class Teaching:
     rows: int | None = None
 
 
-STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3)}
-"""Learning rate and length of a second stage, as multiples of the options' own.
+STAGE_TWO = {"deebert": (1.0, 1.0, 1.0), "fastbert": (10.0, 1.0, 5 / 3), "elbert": (0.5, 0.5, 1.0)}
+"""Learning rate, that of the heads where they have their own, and length of a second stage: multiples of the
+options' own.
 
 DeeBERT's released code repeats the first stage's; FastBERT's paper fine-tunes for 3 epochs at 2e-5 and
-distils for 5 at 2e-4.
+distils for 5 at 2e-4. ELBERT's second stage, ours, has a first one's knowledge to keep.
 """
 
 
@@ -125,8 +126,8 @@ def prepare(
         teaching: None: learn from labels alone.
         method: One of ``methods.names.METHODS``.
         iterations: Of a plain ALBERT; None: all.
-        stage_one: A two-stage method's start in place of ``init``: a finished run of the plain ALBERT with
-            all iterations on the same data.
+        stage_one: A two-stage method's start in place of ``init``, and ELBERT's if given: a finished run of
+            the plain ALBERT with all iterations on the same data.
         device: As ``devices.find_device`` takes it.
 
     Raises:
@@ -138,9 +139,10 @@ def prepare(
             f"max_length {options.max_length} is above max_position_embeddings "
             f"{config.max_position_embeddings}"
         )
-    if (method in TWO_STAGES) != (stage_one is not None):
-        wants = "wants" if method in TWO_STAGES else "has no use for"
-        raise ValueError(f"{method} {wants} a finished stage one")
+    if method in TWO_STAGES and stage_one is None:
+        raise ValueError(f"{method} wants a finished stage one")
+    if stage_one is not None and method not in AFTER_ALBERT:
+        raise ValueError(f"{method} has no use for a finished stage one")
     place = find_device(device)
     costs: dict[str, Any] | None = None
     if stage_one is None:
@@ -167,15 +169,16 @@ def prepare(
 def second_options(options: JointOptions, method: str) -> JointOptions:
     """Numbers of a two-stage method's second stage, after :data:`STAGE_TWO`.
 
-    The hidden states are frozen, so the teacher's are not learnt; FastBERT's teacher is its own last exit. A
-    learning rate given for the heads stays theirs.
+    Behind frozen hidden states the teacher's are not learnt; FastBERT's teacher is its own last exit.
     """
-    rate, length = STAGE_TWO[method]
+    rate, heads_rate, length = STAGE_TWO[method]
+    heads = options.head_learning_rate
     changes: dict[str, Any] = {
         "learning_rate": options.learning_rate * rate,
+        "head_learning_rate": None if heads is None else heads * heads_rate,
         "epochs": options.epochs * length,
         "max_steps": None if options.max_steps is None else round(options.max_steps * length),
-        "hidden": 0.0,
+        "hidden": 0.0 if method in TWO_STAGES else options.hidden,
         "soft": 0.0 if method == "fastbert" else options.soft,
     }
     return options.model_copy(update=changes)

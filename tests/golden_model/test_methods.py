@@ -436,6 +436,39 @@ def test_broken_folders_are_refused(runs: tuple[Path, dict], tmp_path: Path):
         load_method(folder)
 
 
+def test_elbert_goes_on_from_a_finished_albert(data: Path, runs: tuple[Path, dict], tmp_path: Path):
+    first = runs[0] / "albert-4"
+    begin = start(data, head_learning_rate=1e-2)
+    trainer = begin(tmp_path / "run", method="elbert", stage_one=first)
+    assert trainer.options.learning_rate == pytest.approx(FAST["learning_rate"] / 2)
+    assert trainer.options.head_learning_rate == pytest.approx(5e-3)
+    start_weights = trainer.objective.model.backbone.model.state_dict()
+    for name, value in load_file(first / "latest" / "model.safetensors").items():
+        assert torch.equal(value, start_weights[name]), name
+    record = trainer.run(quiet=True)
+    stages = record["training_cost"]["stages"]
+    assert [stage["stage"] for stage in stages] == [1, 2]
+    assert record["training_cost"]["macs"] == sum(stage["macs"] for stage in stages)
+    assert stages[0]["macs"] == runs[1]["methods"]["albert-4"]["training_cost"]["macs"]
+    assert record["added_parameters"] == 0
+    moved = load_file(tmp_path / "run" / "latest" / "model.safetensors")
+    before = load_file(first / "latest" / "model.safetensors")
+    layer = "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight"
+    assert not torch.equal(moved[layer], before[layer])
+
+
+def test_all_may_start_elbert_from_albert(data: Path, tmp_path: Path):
+    seen: list[str] = []
+    begin = start(data, max_steps=1, evaluate_every=1)
+    found = train_all(
+        begin, tmp_path, after_albert=True, report=lambda name, t: seen.append(name), quiet=True
+    )
+    assert seen == ["pabee", "albert-4", "deebert", "fastbert", "elbert", *RUNS[5:]]
+    assert len(found["methods"]["elbert"]["training_cost"]["stages"]) == 2
+    with pytest.raises(ValueError, match="was trained with learning_rate"):
+        train_all(begin, tmp_path, quiet=True)
+
+
 def test_all_skips_what_is_finished_and_resumes_what_is_not(data: Path, tmp_path: Path):
     begin = start(data, max_steps=6, evaluate_every=3, save_every=2)
     train_method(begin, tmp_path / "elbert", "elbert", quiet=True)
