@@ -87,12 +87,11 @@ class Teaching:
     rows: int | None = None
 
 
-STAGE_TWO = {"deebert": (1.0, 1.0, 1.0), "fastbert": (10.0, 1.0, 5 / 3), "elbert": (0.5, 0.5, 1.0)}
-"""Learning rate, that of the heads where they have their own, and length of a second stage: multiples of the
-options' own.
+STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3), "elbert": (1.0, 1.0)}
+"""Learning rate and length of a second stage, as multiples of the options' own.
 
 DeeBERT's released code repeats the first stage's; FastBERT's paper fine-tunes for 3 epochs at 2e-5 and
-distils for 5 at 2e-4. ELBERT's second stage, ours, has a first one's knowledge to keep.
+distils for 5 at 2e-4. ELBERT's second stage is ours.
 """
 
 
@@ -169,13 +168,12 @@ def prepare(
 def second_options(options: JointOptions, method: str) -> JointOptions:
     """Numbers of a two-stage method's second stage, after :data:`STAGE_TWO`.
 
-    Behind frozen hidden states the teacher's are not learnt; FastBERT's teacher is its own last exit.
+    Behind frozen hidden states the teacher's are not learnt; FastBERT's teacher is its own last exit. A
+    learning rate given for the heads stays theirs.
     """
-    rate, heads_rate, length = STAGE_TWO[method]
-    heads = options.head_learning_rate
+    rate, length = STAGE_TWO[method]
     changes: dict[str, Any] = {
         "learning_rate": options.learning_rate * rate,
-        "head_learning_rate": None if heads is None else heads * heads_rate,
         "epochs": options.epochs * length,
         "max_steps": None if options.max_steps is None else round(options.max_steps * length),
         "hidden": 0.0 if method in TWO_STAGES else options.hidden,
