@@ -82,7 +82,11 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     draw_curves(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
     draw_curves(right, result, [*variants, ELBERT_FLOAT, ELBERT_GOLDEN])
     for axes in (left, right):
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1.4)
+        handles, labels = axes.get_legend_handles_labels()
+        short = [label.removeprefix("ELBERT, ") if axes is right else label for label in labels]
+        axes.legend(
+            handles, short, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1.4
+        )
     left.set_ylabel(METRICS[result["metric"]])
     left.set_title("Methods, each by its own policy")
     right.set_title("ELBERT's policies, and ablations on its weights")
@@ -106,7 +110,7 @@ def draw_curves(axes: Axes, result: Mapping[str, Any], names: Sequence[str], ban
         asked = [p["asked"] for p in points]
         values = [POINTS * p["accuracy"] for p in points]
         style = {"linewidth": 1.4, "linestyle": "-", "markersize": 4, **STYLES[name]}
-        axes.plot(asked, values, label=TITLES[name].removeprefix("ELBERT, "), **style)
+        axes.plot(asked, values, label=TITLES[name], **style)
         scores += values
         if name == band:
             low, high = ([POINTS * p["interval"][end] for p in points] for end in (0, 1))
