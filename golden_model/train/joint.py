@@ -182,7 +182,7 @@ class JointExits(Objective):
         total = self._answers_loss(logits, batch.labels, answers)
         if hidden is not None:
             errors = self.distillation.errors(hidden[1:], states, batch.mask)
-            total = total + options.hidden * float(self.joint_loss.weights().sum()) * errors.mean()
+            total = total + options.hidden * float(self.joint_loss.weights().sum().detach()) * errors.mean()
         return total
 
     def _answers_loss(

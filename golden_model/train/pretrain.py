@@ -122,7 +122,7 @@ class HiddenStates(Objective):
             count = sum(len(inputs.ids[i]) for i in index)
             total += count * self.errors(self.dev_data, index).cpu()
             tokens += count
-        return {"held_out_error": [round(float(v), 5) for v in total / tokens]}
+        return {"held_out_error": [round(v, 5) for v in (total / tokens).tolist()]}
 
     def score(self, entry: dict[str, Any]) -> float:
         """Minus the mean error."""
