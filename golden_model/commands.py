@@ -149,6 +149,8 @@ def train(
     check_source(data, task, columns)
     if method not in (*METHODS, ALL, TEACHER):
         raise ValueError(f"method {method!r} is not one of {', '.join((*METHODS, ALL, TEACHER))}")
+    if after_albert and method != ALL:
+        raise ValueError(f"--after-albert is for --method {ALL}; for {method} name --stage-one")
     geometry = read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -187,8 +189,6 @@ def train(
         device=device,
     )
     shown = is_main() and not quiet
-    if after_albert and method != ALL:
-        raise ValueError(f"--after-albert is for --method {ALL}; for {method} name --stage-one")
     with _termination_interrupts(), leaving():
         if method == ALL:
             for name, value in (

@@ -53,6 +53,9 @@ _SETTINGS: Any = {
     "figure.constrained_layout.use": True,
 }
 
+_METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+"""What each format would otherwise say of day and versions."""
+
 
 @contextmanager
 def paper_style() -> Iterator[None]:
@@ -69,8 +72,12 @@ def save_figure(figure: Figure, path: Path | str) -> None:
     """Writes a figure as its file's suffix says (svg, png), whole or not at all, within ``paper_style``.
 
     The same figure gives the same bytes.
+
+    Raises:
+        ValueError: the file's suffix is another.
     """
-    suffix = Path(path).suffix[1:]
-    metadata = {"svg": {"Date": None}, "png": {"Software": None}}[suffix]
+    suffix = Path(path).suffix
+    if suffix not in _METADATA:
+        raise ValueError(f"figure {path} ends in {suffix!r}, not in {' or '.join(_METADATA)}")
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
+        figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_METADATA[suffix])

@@ -41,11 +41,12 @@ def run_name(method: str, iterations: int) -> str:
     return f"{method}-{iterations}" if method == "albert" else method
 
 
-def compared_runs(depth: int, elbert_last: bool = False) -> list[tuple[str, int]]:
-    """Method and iterations of every run a comparison wants, in the order they can be trained.
+def training_order(after_albert: bool) -> tuple[str, ...]:
+    """:data:`METHODS`, with ELBERT last where it starts from the finished ALBERT too."""
+    return (*METHODS[1:], METHODS[0]) if after_albert else METHODS
 
-    ``elbert_last``: ELBERT starts from the finished ALBERT too.
-    """
-    order = (*METHODS[1:], METHODS[0]) if elbert_last else METHODS
-    whole = [(method, depth) for method in order]
+
+def compared_runs(depth: int, after_albert: bool = False) -> list[tuple[str, int]]:
+    """Method and iterations of every run a comparison wants, in :func:`training_order`, then the cuts."""
+    whole = [(method, depth) for method in training_order(after_albert)]
     return whole + [("albert", cut) for cut in CUTS if cut < depth]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name
+from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name, training_order
 from golden_model.train.files import STATE_FILE
 from golden_model.train.trainer import Trainer
 
@@ -88,7 +88,7 @@ def train_all(
     Raises:
         ValueError: a run in the folder had other options or other data.
     """
-    first = "pabee" if after_albert else "elbert"
+    first = training_order(after_albert)[0]
     trainer = prepare(output / first, method=first)
     depth, top = trainer.facts["iterations"], trainer.header
     found: dict[str, Any] = {}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AlbertForSequenceClassification
 from typer.testing import CliRunner
@@ -219,6 +220,20 @@ def test_resume_refuses_other_options_and_other_data(task: Path, tmp_path: Path)
     with pytest.raises(ValueError, match="trained on other inputs: train differ"):
         make_trainer(task, run).resume()
     assert not make_trainer(task, tmp_path / "empty").resume()
+
+
+def test_an_option_younger_than_the_run_counts_as_its_default(task: Path, tmp_path: Path):
+    path = tmp_path / "run" / "state.safetensors"
+    make_trainer(task, path.parent).run(stop_after=1, quiet=True)
+    with safe_open(path, "pt") as file:
+        state = json.loads(file.metadata()["state"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for name in ("head_learning_rate", "self_distillation"):
+        del state["options"][name]
+    save_file(tensors, path, {"state": json.dumps(state)})
+    assert make_trainer(task, path.parent).resume()
+    with pytest.raises(ValueError, match=r"trained with self_distillation 0\.0, asked for 0\.5"):
+        make_trainer(task, path.parent, self_distillation=0.5).resume()
 
 
 def test_learning_rate_rises_then_falls_to_zero(task: Path, tmp_path: Path):

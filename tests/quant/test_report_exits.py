@@ -130,5 +130,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_studies([one, one])
     with pytest.raises(ValueError, match="is no result of elbert study exits: it has no metric, data"):
         read_studies([other])
+    for key in make_study("trec", (1.0, -1.0, 3.0)):  # all that is read is asked for
+        other.write_text(json.dumps({k: v for k, v in json.loads(one.read_text()).items() if k != key}))
+        with pytest.raises(ValueError, match=f"it has no {key}$"):
+            read_studies([other])
     with pytest.raises(ValueError, match="is not JSON"):
         read_studies([broken])

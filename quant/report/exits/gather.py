@@ -22,7 +22,10 @@ HEADLINE = "loss_0_5"
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval of a normal distribution, in standard errors."""
 
-KEYS = ("task", "metric", "data", "curves", "headline", "at_cost", "methods", "accuracy_per_iteration")
+KEYS = (
+    *("task", "metric", "data", "header", "iterations", "accuracy_full", "accuracy_per_iteration"),
+    *("points", "curves", "headline", "at_cost", "methods"),
+)
 """What a study's result must have."""
 
 
