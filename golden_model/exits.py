@@ -2,7 +2,7 @@
 
 One decision logic serves float and fixed point: it only compares, subtracts and counts. A float policy
 (:class:`ExitPolicy`) goes with a float :class:`Confidence`, its :meth:`ExitPolicy.to_fixed` with the integer
-one of ``golden_model.integer_exits``. Two forms of it exist and are tested against each other:
+one of ``golden_model.integer.confidence``. Two forms of it exist and are tested against each other:
 :func:`exit_iterations` looks at whole trajectories, :class:`ExitState` takes one iteration at a time and is
 what the hardware does.
 """
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS
-from golden_model.ops.exit_math import ENTROPY_BITS, ONE
+from golden_model.integer.ops.exit_math import ENTROPY_BITS, ONE
 
 MAX_WINDOW = 16
 """Longest confidence window: the hardware keeps this many iterations of history."""

@@ -6,7 +6,7 @@ Use it so in a command::
     write_json(path, data)
     print_table("Results", ["sentence", "class"], rows)
 
-and say how a command fails by what it raises; ``sim/cli.py`` turns it into a message and an exit code:
+and say how a command fails by what it raises; ``elbert/cli.py`` turns it into a message and an exit code:
 
 * ``ValueError`` (pydantic's too) and ``OSError`` for what the user gave: exit code 2;
 * ``PromiseBroken`` for what the command promises and did not find (a mismatch, a failed tool, a timeout):

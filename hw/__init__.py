@@ -1,1 +1,4 @@
-"""The accelerator in Amaranth HDL: token ids in, class and exit decision out."""
+"""The accelerator in Amaranth: token ids in, class out, exit decision included.
+
+Depends on the golden model's geometry, numerics and table functions, on nothing else of it.
+"""

@@ -6,12 +6,12 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hw.bus.axi_reader import AxiReader
+from hw.bus.registers import Registers
 from hw.engine.engine import TRACES, Engine
 from hw.engine.trace import TracePort
 from hw.interfaces import Axi4Lite, Axi4Read, ErrorCode
-from hw.memory.axi_reader import AxiReader
 from hw.params import Machine
-from hw.registers import Registers
 
 
 class Accelerator(wiring.Component):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden_model.checkpoint import IntegerCheckpoint
+from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
 from hw.engine.program import FetchItem, build_program, fetch_items
-from hw.memory.embedding import TOKEN_BYTES
 from hw.params import Machine, ceil_div
+from hw.units.embedding import TOKEN_BYTES
 
 REGION_ALIGNMENT = 4096
 CHANNEL = np.dtype([("offset", "<i4"), ("multiplier", "<u2"), ("shift", "u1"), ("zero", "u1")])

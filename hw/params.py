@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from golden_model.config import ElbertConfig
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
-from hw.blocks._check import check_technology
+from hw.arith._check import check_technology
 
 ARRAY_COLUMNS = (4, 8, 16, 32)
 """Legal array widths: a weight word of Q bytes is one AXI beat of 32 to 256 bits."""

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from golden_model.albert import ElbertForSequenceClassification
-from golden_model.checkpoint import IntegerCheckpoint, tensor_specs
 from golden_model.config import ElbertConfig
-from golden_model.integer import Sentence
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.integer.checkpoint import IntegerCheckpoint, tensor_specs
+from golden_model.integer.model import Sentence
+from golden_model.integer.ops.fixed import quantize_multiplier
+from golden_model.integer.ops.table import activation_table
 from golden_model.numerics import (
     EMBEDDING_SHIFT,
     GAMMA_BITS,
@@ -35,8 +37,6 @@ from golden_model.numerics import (
     SHIFT_BITS,
     TABLE_INDEX_BITS,
 )
-from golden_model.ops.fixed import quantize_multiplier
-from golden_model.ops.table import activation_table
 from quant.correct import BETA_LIMIT, Means, correct_bias
 from quant.observe import LEAST_SCALE, Observations, Progress, observe
 from quant.schemes import Scheme, quantize_weight

@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from golden_model.checkpoint import IntegerCheckpoint
-from golden_model.integer import GoldenModel, Sentence
+from golden_model.integer.checkpoint import IntegerCheckpoint
+from golden_model.integer.model import GoldenModel, Sentence
+from golden_model.integer.ops.matmul import matmul
 from golden_model.numerics import OFFSET_LIMIT
-from golden_model.ops.matmul import matmul
 
 BETA_LIMIT = (1 << 31) - 1
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from golden_model.albert import ElbertForSequenceClassification
-from golden_model.integer import Sentence
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.integer.model import Sentence
 from quant.observers import ChannelObserver, Observer
 from quant.schemes import Scheme
 

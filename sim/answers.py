@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from golden_model.config import ElbertConfig
-from golden_model.evaluate import Backend, FloatBackend, GoldenBackend, open_backend
+from golden_model.evaluation.evaluate import Backend, FloatBackend, GoldenBackend, open_backend
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
-from golden_model.integer import Sentence
-from golden_model.ops.exit_math import ONE
+from golden_model.integer.model import Sentence
+from golden_model.integer.ops.exit_math import ONE
 from golden_model.results import PromiseBroken
 from hw.image import build_image
 from hw.params import Machine

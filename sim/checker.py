@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from golden_model.integer import SentenceResult
+from golden_model.integer.model import SentenceResult
 from hw.engine.trace import BLOCK_BITS, HEAD_SHIFT, LANE_BITS, POSITION_BITS, TraceTag
 from hw.params import Machine, ceil_div
 from sim.agents.trace import Trace

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from golden_model.checkpoint import IntegerCheckpoint
 from golden_model.exits import ExitMode, FixedExitPolicy
-from golden_model.integer import GoldenModel, Sentence, SentenceResult, Trace
+from golden_model.integer.checkpoint import IntegerCheckpoint
+from golden_model.integer.model import GoldenModel, Sentence, SentenceResult, Trace
 from hw.accelerator import Accelerator
 from hw.emit import to_verilog
 from hw.engine.engine import TRACES

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from golden_model.checkpoint import IntegerCheckpoint, random_checkpoint
 from golden_model.config import find_preset
-from golden_model.evaluate import model_folder
-from golden_model.synthetic import random_sentence
+from golden_model.evaluation.evaluate import model_folder
+from golden_model.integer.checkpoint import IntegerCheckpoint, random_checkpoint
+from golden_model.integer.synthetic import random_sentence
 from hw.params import Machine, ceil_div
 from sim.machine import Job, Report, simulate
 

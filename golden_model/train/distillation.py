@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from golden_model.tokenizer import ElbertTokenizer
-from golden_model.train.batches import Encoded, collate
+from golden_model.float.batches import Encoded, collate
+from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.initialise import bert_weights
 
 

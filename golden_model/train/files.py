@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from golden_model.results import replacing, write_json
-from golden_model.tokenizer import ElbertTokenizer
+from golden_model.text.tokenizer import ElbertTokenizer
 
 STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "model.safetensors"

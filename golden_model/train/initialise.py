@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import ElbertConfig
-from golden_model.tokenizer import ElbertTokenizer
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.text.tokenizer import ElbertTokenizer
 
 WORDS = "albert.embeddings.word_embeddings.weight"
 """Name of the word embedding."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name, training_order
+from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name, training_order
 from golden_model.train.files import STATE_FILE
 from golden_model.train.trainer import Trainer
 

@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from golden_model.albert import ElbertForSequenceClassification
 from golden_model.config import ElbertConfig
 from golden_model.devices import find_device
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.float.batches import Encoded, collate
 from golden_model.results import sha256_of
-from golden_model.tokenizer import ElbertTokenizer
-from golden_model.train.batches import Encoded, collate
+from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.distillation import BertTeacher, Distillation, hidden_errors, iteration_of_layer
 from golden_model.train.files import WEIGHTS_FILE, write_checkpoint
 from golden_model.train.initialise import LAYER, copy_layer, fresh, from_bert_layer

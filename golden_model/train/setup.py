@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
-from golden_model.albert import ElbertForSequenceClassification, name_labels
 from golden_model.config import ElbertConfig
-from golden_model.datasets import Columns, TextDataset, load_dataset, read_texts
+from golden_model.data.tables import Columns, TextDataset, load_dataset, read_texts
+from golden_model.data.tasks import load_task
 from golden_model.devices import find_device
-from golden_model.methods.files import read_model, weights_sha256
-from golden_model.methods.model import ExitModel
-from golden_model.methods.names import AFTER_ALBERT, TWO_STAGES
+from golden_model.float.albert import ElbertForSequenceClassification, name_labels
+from golden_model.float.batches import Encoded, encode
+from golden_model.float.methods.files import read_model, weights_sha256
+from golden_model.float.methods.model import ExitModel
+from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES
 from golden_model.results import sha256_of
-from golden_model.tasks import load_task
-from golden_model.tokenizer import ElbertTokenizer, select_vocabulary
-from golden_model.train.batches import Encoded, encode
+from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
 from golden_model.train.files import WEIGHTS_FILE
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
@@ -45,7 +45,7 @@ class Splits:
 
     @classmethod
     def of_task(cls, name: str) -> Splits:
-        """Train and dev of a task of :mod:`golden_model.tasks`."""
+        """Train and dev of a task of :mod:`golden_model.data.tasks`."""
         return cls(load_task(name, "train"), load_task(name, "dev"))
 
     def facts(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from golden_model.datasets import read_texts
+from golden_model.data.tables import read_texts
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _END = re.compile(r"(?<=[.!?])\s+")

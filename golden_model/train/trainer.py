@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 
+from golden_model.float.batches import epoch_batches
 from golden_model.results import PromiseBroken, header
-from golden_model.train.batches import epoch_batches
 from golden_model.train.files import STATE_FILE, save_tensors
 from golden_model.train.objective import Objective
 from golden_model.train.processes import Processes

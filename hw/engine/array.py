@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import ACCUMULATOR_BITS
-from hw.blocks.multiplier import Multiplier
+from hw.arith.multiplier import Multiplier
 
 ROW_BITS = 9
 """Row operands carry int8 and the softmax's uint8."""

@@ -6,16 +6,12 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.blocks.activation_table import ActivationTable
-from hw.blocks.layernorm import LayerNorm
-from hw.blocks.softmax import Softmax
 from hw.engine.array import COLUMN_BITS, ROW_BITS, Array
 from hw.engine.fetcher import Fetcher
 from hw.engine.sequencer import Sequencer
 from hw.engine.tile import ArrayState, ColumnSource, RowSource
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort, TraceTag
 from hw.engine.vector_path import CHANNEL_BITS, VectorPath
-from hw.exit_unit import ExitUnit
 from hw.interfaces import (
     Command,
     Counters,
@@ -27,8 +23,12 @@ from hw.interfaces import (
     read_data_stream,
 )
 from hw.memory.banks import GroupedMemory, WordMemory
-from hw.memory.embedding import EmbeddingUnit, times_constant
 from hw.params import Machine
+from hw.units.activation_table import ActivationTable
+from hw.units.embedding import EmbeddingUnit, times_constant
+from hw.units.exit_unit import ExitUnit
+from hw.units.layernorm import LayerNorm
+from hw.units.softmax import Softmax
 
 TRACES = ("trace_vector", "trace_norm", "trace_exponentials", "trace_embedding")
 OPERAND_STAGES = 2

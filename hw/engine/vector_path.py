@@ -19,8 +19,8 @@ from golden_model.numerics import (
     SHIFT_BITS,
     TABLE_INDEX_BITS,
 )
-from hw.blocks.requantizer import Requantizer
-from hw.blocks.rounding import saturate, saturate_signed
+from hw.arith.requantizer import Requantizer
+from hw.arith.rounding import saturate, saturate_signed
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
@@ -39,7 +39,7 @@ CHANNEL_BITS = CHANNEL.size
 class VectorPath(wiring.Component):
     """Drains tiles, P lanes wide.
 
-    Golden: `golden_model.ops.fixed.requantize` and the rules of docs/numerics.md.
+    Golden: `golden_model.integer.ops.fixed.requantize` and the rules of docs/numerics.md.
 
     Members
     -------

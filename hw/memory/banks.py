@@ -10,7 +10,7 @@ from amaranth.hdl import Elaboratable, Module, Signal, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
-from hw.blocks._attributes import DONT_CARE_ON_COLLISION
+from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 
 class GroupedMemory(Elaboratable):

@@ -1,2 +1,4 @@
-"""Synthesis for Lattice ECP5 with Yosys and nextpnr: any component behind a few pins, with area and clock
-reports. Nothing here is hardware of the accelerator but the harness that holds a design on the chip."""
+"""From Amaranth to a bitstream without a licence: Yosys, nextpnr and what they report.
+
+Devices, designs, the harness of four pins, and the flow.
+"""

@@ -27,12 +27,12 @@ def _make(module: str, name: str, *arguments: object, **options: object) -> wiri
 
 
 BLOCKS: dict[str, Callable[[ElbertConfig, int, int], wiring.Component]] = {
-    "multiplier": lambda c, p, q: _make("hw.blocks.multiplier", "Multiplier", 18, 18, TECHNOLOGY),
-    "requantizer": lambda c, p, q: _make("hw.blocks.requantizer", "Requantizer", TECHNOLOGY),
-    "activation-table": lambda c, p, q: _make("hw.blocks.activation_table", "ActivationTable", p),
-    "softmax": lambda c, p, q: _make("hw.blocks.softmax", "Softmax", p, c.max_position_embeddings),
+    "multiplier": lambda c, p, q: _make("hw.arith.multiplier", "Multiplier", 18, 18, TECHNOLOGY),
+    "requantizer": lambda c, p, q: _make("hw.arith.requantizer", "Requantizer", TECHNOLOGY),
+    "activation-table": lambda c, p, q: _make("hw.units.activation_table", "ActivationTable", p),
+    "softmax": lambda c, p, q: _make("hw.units.softmax", "Softmax", p, c.max_position_embeddings),
     "layernorm": lambda c, p, q: _make(
-        "hw.blocks.layernorm",
+        "hw.units.layernorm",
         "LayerNorm",
         p,
         _layernorm_sizes(c),
@@ -40,7 +40,7 @@ BLOCKS: dict[str, Callable[[ElbertConfig, int, int], wiring.Component]] = {
         technology=TECHNOLOGY,
     ),
     "array": lambda c, p, q: _make("hw.engine.array", "Array", p, q, TECHNOLOGY),
-    "exit-unit": lambda c, p, q: _make("hw.exit_unit", "ExitUnit", c.num_labels),
+    "exit-unit": lambda c, p, q: _make("hw.units.exit_unit", "ExitUnit", c.num_labels),
 }
 """Blocks by the name that ``--block`` takes; sizes come from the preset c and the array p x q."""
 

@@ -1,1 +1,4 @@
-"""Reports: what a checkpoint does on labelled sentences, as pages, pictures and JSON."""
+"""Pages and pictures of what a model does.
+
+``decisions``: when and why sentences leave. ``exits``: the studies of several tasks side by side.
+"""

@@ -1,4 +1,4 @@
-"""Activation table against ``golden_model.ops.table.lookup``, exact equality.
+"""Activation table against ``golden_model.integer.ops.table.lookup``, exact equality.
 
 Arguments (``bench_args``): lanes, latency (the block's own property), table (int64 [1024]).
 Reported: look-ups checked.
@@ -13,9 +13,9 @@ import cocotb
 import torch
 from cocotb.triggers import RisingEdge
 
+from golden_model.integer.ops.table import lookup
 from golden_model.numerics import OPERAND_BITS, TABLE_INDEX_BITS, TABLE_SIZE
-from golden_model.ops.table import lookup
-from hw.blocks.activation_table import ENTRIES_PER_WORD
+from hw.units.activation_table import ENTRIES_PER_WORD
 from sim.agents import clock
 from sim.agents.lanes import pack, unpack
 from sim.run import bench_args, report

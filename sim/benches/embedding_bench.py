@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from cocotb.triggers import RisingEdge
 
+from golden_model.integer.ops.fixed import saturate_signed
 from golden_model.numerics import EMBEDDING_SHIFT, RESIDUAL_BITS
-from golden_model.ops.fixed import saturate_signed
 from sim.agents import clock
 from sim.benches.axi_reader_bench import LATENCY, SLVERR, Memory
 from sim.run import bench_args, report

@@ -17,8 +17,8 @@ from cocotb.utils import get_sim_time
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
 from golden_model.exits import MAX_PATIENCE, MAX_WINDOW, ExitMode, ExitState, FixedExitPolicy
-from golden_model.integer_exits import integer_confidence
-from golden_model.ops.exit_math import EXP_ZERO_FROM, LOGIT_BITS, LOGIT_MAX, LOGIT_MIN, ONE
+from golden_model.integer.confidence import integer_confidence
+from golden_model.integer.ops.exit_math import EXP_ZERO_FROM, LOGIT_BITS, LOGIT_MAX, LOGIT_MIN, ONE
 from sim.agents import clock
 from sim.run import bench_args, report
 

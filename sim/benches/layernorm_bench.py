@@ -1,4 +1,4 @@
-"""LayerNorm unit against ``golden_model.ops.layernorm.layernorm``: every written value, exact equality.
+"""LayerNorm unit against ``golden_model.integer.ops.layernorm``: every written value, exact equality.
 
 Arguments (``bench_args``): lanes, sizes, blocks, read_to_write_latency, cycles_per_feature (the block's own
 properties), rounds (times every block is done), gap (stall pattern between statistics columns), pause (of
@@ -16,8 +16,8 @@ import cocotb
 import torch
 from cocotb.triggers import RisingEdge, with_timeout
 
+from golden_model.integer.ops.layernorm import layernorm
 from golden_model.numerics import HIDDEN_MAX, OPERAND_MAX, RESIDUAL_BITS
-from golden_model.ops.layernorm import layernorm
 from sim.agents import clock
 from sim.agents.lanes import pack, unpack
 from sim.agents.stall import stall_pattern

@@ -14,6 +14,7 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
+from hw.bus.registers import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
 from hw.interfaces import (
     ENTROPY_BITS,
     LITE_ADDRESS_BITS,
@@ -25,7 +26,6 @@ from hw.interfaces import (
     Record,
     Result,
 )
-from hw.registers import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
 from sim.agents import clock
 from sim.run import bench_args, report
 

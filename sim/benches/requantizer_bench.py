@@ -1,4 +1,4 @@
-"""Requantiser against ``golden_model.ops.fixed.requantize``: one value per cycle, exact equality.
+"""Requantiser against ``golden_model.integer.ops.fixed.requantize``: one value per cycle, exact equality.
 
 Arguments (``bench_args``): latency (the block's own property), count (random values).
 Reported: checked, and how many results were saturated and how many were not.
@@ -14,8 +14,8 @@ import cocotb
 import torch
 from cocotb.triggers import RisingEdge
 
+from golden_model.integer.ops.fixed import requantize
 from golden_model.numerics import ACCUMULATOR_BITS, OFFSET_LIMIT, RESIDUAL_BITS
-from golden_model.ops.fixed import requantize
 from sim.agents import clock
 from sim.run import bench_args, report
 

@@ -1,4 +1,4 @@
-"""Softmax unit against ``golden_model.ops.softmax``: every exponential and row scale, exact equality.
+"""Softmax unit against ``golden_model.integer.ops.softmax``: every exponential and row scale, exact equality.
 
 Arguments (``bench_args``): lanes, max_keys, pass_overhead, divide_cycles (the block's own constants),
 row_blocks, source, reader (stall patterns of the columns and of the exponential reads).
@@ -15,8 +15,8 @@ import cocotb
 import torch
 from cocotb.triggers import RisingEdge, with_timeout
 
+from golden_model.integer.ops.softmax import exponentials, row_scale
 from golden_model.numerics import EXP_BITS, MULTIPLIER_BITS, SCORE_BITS, SHIFT_BITS
-from golden_model.ops.softmax import exponentials, row_scale
 from sim.agents import clock
 from sim.agents.lanes import pack, unpack
 from sim.agents.stall import stall_pattern

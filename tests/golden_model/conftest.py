@@ -10,7 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from golden_model.tokenizer import ElbertTokenizer
+from golden_model.text.tokenizer import ElbertTokenizer
 
 SPECIAL = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "film", "is", "good", "bad", "act", "##ing", "un", "##even", "very", ".", ",", "##s", "a"]

@@ -22,13 +22,13 @@ from golden_model.exits import (
     exit_flags,
     exit_iterations,
 )
-from golden_model.integer_exits import (
+from golden_model.integer.confidence import (
     binary_entropy_threshold,
     binary_margin_threshold,
     integer_confidence,
     quantise_logits,
 )
-from golden_model.ops import exit_math as em
+from golden_model.integer.ops import exit_math as em
 
 LABELS = (2, 3, 4, 5, 6, 7, 8)
 

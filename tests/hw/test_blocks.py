@@ -12,19 +12,19 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from golden_model.integer.ops.fixed import round_shift
+from golden_model.integer.ops.fixed import saturate_signed as golden_saturate_signed
+from golden_model.integer.ops.layernorm import reciprocal_sqrt
 from golden_model.numerics import RSQRT_BITS, RSQRT_MANTISSA_BITS
-from golden_model.ops.fixed import round_shift
-from golden_model.ops.fixed import saturate_signed as golden_saturate_signed
-from golden_model.ops.layernorm import reciprocal_sqrt
-from hw.blocks.activation_table import ActivationTable
-from hw.blocks.addition import adder_tree, constant_products, signed_digits, tree_levels
-from hw.blocks.integer_divider import IntegerDivider
-from hw.blocks.layernorm import LayerNorm
-from hw.blocks.layernorm_rows import ROOT_REST_BITS
-from hw.blocks.multiplier import Multiplier, WideMultiplier
-from hw.blocks.requantizer import Requantizer
-from hw.blocks.rounding import RoundShift, saturate, saturate_signed
-from hw.blocks.softmax import Softmax
+from hw.arith.addition import adder_tree, constant_products, signed_digits, tree_levels
+from hw.arith.integer_divider import IntegerDivider
+from hw.arith.multiplier import Multiplier, WideMultiplier
+from hw.arith.requantizer import Requantizer
+from hw.arith.rounding import RoundShift, saturate, saturate_signed
+from hw.units.activation_table import ActivationTable
+from hw.units.layernorm import LayerNorm
+from hw.units.layernorm_rows import ROOT_REST_BITS
+from hw.units.softmax import Softmax
 
 
 def simulate(component: Any, process: Any) -> None:

@@ -9,11 +9,11 @@ import torch
 from amaranth.sim import Simulator
 
 from golden_model import exits
-from golden_model.ops import exit_math
+from golden_model.integer.ops import exit_math
 from hw import interfaces
-from hw.blocks.divider import FractionDivider
+from hw.arith.divider import FractionDivider
 from hw.emit import to_verilog
-from hw.exit_unit import ExitUnit
+from hw.units.exit_unit import ExitUnit
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,18 @@ import pytest
 
 from golden_model import exits
 from golden_model.config import PRESETS, ElbertConfig
-from hw import registers
+from hw.bus import registers
+from hw.bus.axi_reader import AxiReader
+from hw.bus.registers import ERROR_CODES, EXIT_MODES, GENERATED, REGISTERS, Field, Register, Registers
 from hw.interfaces import Axi4Read
-from hw.memory.axi_reader import AxiReader
-from hw.memory.embedding import EmbeddingUnit, times_constant
-from hw.registers import ERROR_CODES, EXIT_MODES, GENERATED, REGISTERS, Field, Register, Registers
+from hw.units.embedding import EmbeddingUnit, times_constant
 
-ROOT = Path(registers.__file__).resolve().parent.parent
+ROOT = Path(registers.__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_file_is_up_to_date(name: str) -> None:
-    assert (ROOT / name).read_text() == GENERATED[name](), f"{name}: run `python -m hw.registers`"
+    assert (ROOT / name).read_text() == GENERATED[name](), f"{name}: run `python -m hw.bus.registers`"
 
 
 def test_write_generated(tmp_path: Path) -> None:

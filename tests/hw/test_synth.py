@@ -63,7 +63,7 @@ class Sink(wiring.Component):
 
 def elbert(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sim.cli", *arguments],
+        [sys.executable, "-m", "elbert.cli", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,10 +8,10 @@ import dataclasses
 import pytest
 import torch
 
-from golden_model.albert import ElbertForSequenceClassification
-from golden_model.checkpoint import IntegerCheckpoint
-from golden_model.integer import GoldenModel, Sentence, Trace
-from golden_model.synthetic import random_sentences
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.integer.checkpoint import IntegerCheckpoint
+from golden_model.integer.model import GoldenModel, Sentence, Trace
+from golden_model.integer.synthetic import random_sentences
 from quant.calibrate import calibrate
 from quant.observe import observe
 from quant.schemes import Scheme

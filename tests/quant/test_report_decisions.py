@@ -13,14 +13,14 @@ import typer
 from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
-from golden_model.datasets import TextDataset, load_dataset
-from golden_model.evaluate import FloatBackend, evaluate, label_names, open_backend, tokenize
+from elbert.commands.report import register
+from golden_model.data.tables import TextDataset, load_dataset
+from golden_model.evaluation.evaluate import FloatBackend, evaluate, label_names, open_backend, tokenize
 from golden_model.exits import ExitPolicy
-from golden_model.integer import GoldenModel
+from golden_model.integer.model import GoldenModel
+from golden_model.integer.synthetic import random_sentences
 from golden_model.results import BUNDLED, sha256_of
-from golden_model.synthetic import random_sentences
 from quant.calibrate import calibrate
-from quant.report.commands import register
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, shares, spread
 from quant.report.decisions.figures import MAX_TOKENS, decisions, principal_components
 from quant.report.decisions.page import policy_line, render_page
@@ -109,7 +109,7 @@ def test_states_are_those_the_classifier_reads(recorder: Recorder, data: TextDat
     assert recording is not None
     if isinstance(recorder, FloatRecorder):
         logits = recorder.model.classify(recording.hidden.flatten(0, 1).unsqueeze(1)).double()
-        torch.testing.assert_close(logits.view_as(recording.logits), recording.logits)
+        torch.testing.assert_close(logits.view_as(recording.logits).float(), recording.logits.float())
     else:  # integers times their scale: close to the float model's states
         folder = FloatRecorder(FloatBackend(Path(data.source).parent))
         folder.answer(sentences, WINDOW)

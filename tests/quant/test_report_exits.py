@@ -12,7 +12,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from quant.report.commands import register
+from elbert.commands.report import register
 from quant.report.exits.gather import gather, read_studies
 from quant.report.exits.table import markdown
 from quant.studies.exits.comparison import BUDGETS, LOSSES

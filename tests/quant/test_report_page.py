@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from golden_model.datasets import load_dataset
+from golden_model.data.tables import load_dataset
 from golden_model.exits import ExitPolicy
 from quant.report.decisions.figures import decisions
 from quant.report.decisions.page import write_page

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from golden_model.datasets import TextDataset
+from golden_model.data.metrics import METRICS, scores
+from golden_model.data.tables import TextDataset
 from golden_model.exits import AnyPolicy, Confidence, ExitMode, ExitPolicy, exit_iterations
-from golden_model.integer_exits import integer_confidence
-from golden_model.metrics import METRICS, scores
+from golden_model.integer.confidence import integer_confidence
 from golden_model.numerics import LOGIT_FRACTION_BITS
 from quant.studies.exits.comparison import BUDGETS, CURVE, LOSSES, Runner
 from quant.studies.exits.contenders import Contender, find_contenders, find_sweeps

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from golden_model.albert import ElbertForSequenceClassification, load_float
-from golden_model.checkpoint import IntegerCheckpoint
-from golden_model.datasets import TextDataset
-from golden_model.evaluate import evaluate_file
+from elbert.commands.quantize import register
+from golden_model.data.tables import TextDataset
+from golden_model.data.tasks import load_task
+from golden_model.evaluation.evaluate import evaluate_file
 from golden_model.exits import ExitPolicy
-from golden_model.methods.files import write_heads
-from golden_model.methods.load import load_method
-from golden_model.methods.model import ExitModel
-from golden_model.tasks import load_task
+from golden_model.float.albert import ElbertForSequenceClassification, load_float
+from golden_model.float.methods.files import write_heads
+from golden_model.float.methods.load import load_method
+from golden_model.float.methods.model import ExitModel
+from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.train.files import write_checkpoint
 from quant.calibrate import calibrate
-from quant.commands import register
 from quant.studies.exits.grids import Setting
 from quant.studies.exits.sources import Source, expected_names, find_forms, find_runs
 from quant.studies.exits.store import PUBLISHED, Store

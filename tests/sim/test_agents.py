@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hw.emit import to_verilog
+from sim import agents
 from sim.agents.lanes import pack, unpack
 from sim.agents.stall import STALL_MATRIX, STALLS, stall_pattern
 from sim.agents.system import module_ports, system_sources
 from sim.agents.trace import read_trace, unpack_lanes
+from sim.benches.agents.axi_probe import AxiProbe
+from sim.benches.agents.register_file import RegisterFile
+from sim.benches.agents.stream_adder import StreamAdder
 from sim.build import BuildOptions
 from sim.run import BenchFailure, run_bench, run_component
 
-HERE = Path(__file__).parent
 OKAY, SLVERR = 0, 2
-
-
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # --- lanes and stalls ---
@@ -77,9 +72,9 @@ def test_stall_patterns_repeat_and_cover_both():
 def test_stream_agents_under_every_stall():
     count = 300
     result = run_component(
-        _load("stream_adder").StreamAdder(),
+        StreamAdder(),
         "adder",
-        HERE / "bench_stream.py",
+        "sim.benches.agents.stream_bench",
         test_args={"count": count, "pairs": STALL_MATRIX},
     )
     assert len(result.metrics) == len(STALL_MATRIX)
@@ -97,9 +92,9 @@ def test_stream_agents_under_every_stall():
 def test_stream_sink_sees_a_broken_protocol(broken, message):
     with pytest.raises(BenchFailure, match=message):
         run_component(
-            _load("stream_adder").StreamAdder(broken),
+            StreamAdder(broken),
             "adder",
-            HERE / "bench_stream.py",
+            "sim.benches.agents.stream_bench",
             test_args={"count": 100, "pairs": [("none", "random")]},
             waves_on_failure=False,
         )
@@ -108,9 +103,9 @@ def test_stream_sink_sees_a_broken_protocol(broken, message):
 def test_stream_sink_gives_up_at_its_limit():
     with pytest.raises(BenchFailure, match="of 300 payloads after 200 cycles"):
         run_component(
-            _load("stream_adder").StreamAdder(),
+            StreamAdder(),
             "adder",
-            HERE / "bench_stream.py",
+            "sim.benches.agents.stream_bench",
             test_args={"count": 300, "pairs": [("none", "none")], "limit": 200},
             waves_on_failure=False,
         )
@@ -126,13 +121,13 @@ def _run_probe(
     if image is None:
         image = np.random.default_rng(width).integers(0, 256, memory_bytes, dtype=np.uint8)
     (tmp_path / "image.bin").write_bytes(image.tobytes())
-    text = to_verilog(_load("axi_probe").AxiProbe(width), "probe")
+    text = to_verilog(AxiProbe(width), "probe")
     size = (width // 8).bit_length() - 1
     full = [c if len(c) > 2 else (c[0], c[1] - 1, size) for c in commands]
     result = run_bench(
         sources=system_sources(text, "probe", memory_bytes=memory_bytes),
         top="system",
-        test_module=HERE / "bench_axi.py",
+        test_module="sim.benches.agents.axi_bench",
         test_args={"commands": full, **args},
         plusargs=[
             f"+axi_image={tmp_path / 'image.bin'}",
@@ -263,12 +258,12 @@ def test_image_and_latency_are_checked(tmp_path):
         _run_probe(tmp_path, 64, [(0, 1)], image=np.zeros(4, np.uint8))
     with pytest.raises(BenchFailure, match="latency 0 is below 1"):
         _run_probe(tmp_path, 64, [(0, 1)], latency=0)
-    text = to_verilog(_load("axi_probe").AxiProbe(64), "probe")
+    text = to_verilog(AxiProbe(64), "probe")
     with pytest.raises(BenchFailure, match="cannot open the image"):
         run_bench(
             sources=system_sources(text, "probe", memory_bytes=1 << 16),
             top="system",
-            test_module=HERE / "bench_axi.py",
+            test_module="sim.benches.agents.axi_bench",
             test_args={"commands": []},
             plusargs=["+axi_image=nowhere.bin"],
             waves_on_failure=False,
@@ -279,7 +274,7 @@ def test_image_and_latency_are_checked(tmp_path):
 
 
 def test_ports_are_read_from_the_verilog():
-    text = to_verilog(_load("axi_probe").AxiProbe(128), "probe")
+    text = to_verilog(AxiProbe(128), "probe")
     ports = {p.name: (p.direction, p.width) for p in module_ports(text, "probe")}
     assert ports["m_axi__rdata"] == ("input", 128)
     assert ports["m_axi__araddr"] == ("output", 32)
@@ -341,7 +336,7 @@ endmodule
     run_bench(
         sources=system_sources(text, "pair"),
         top="system",
-        test_module=HERE / "bench_trace.py",
+        test_module="sim.benches.agents.trace_bench",
         plusargs=[f"+trace_{name}_file={tmp_path / name}" for name in "ab"],
     )
     one, two = read_trace(tmp_path / "a"), read_trace(tmp_path / "b")
@@ -359,16 +354,16 @@ endmodule
 
 
 def test_axi_lite_master():
-    run_component(_load("register_file").RegisterFile(), "registers", HERE / "bench_axi_lite.py")
+    run_component(RegisterFile(), "registers", "sim.benches.agents.axi_lite_bench")
 
 
 def test_memory_serves_the_reference_master(tmp_path):
     image = np.random.default_rng(3).integers(0, 256, 1 << 16, dtype=np.uint8)
     image.tofile(tmp_path / "image.bin")
     run_bench(
-        sources=[HERE.parent.parent / "sim/agents/axi_memory.v"],
+        sources=[Path(agents.__file__).parent / "axi_memory.v"],
         top="axi_memory",
-        test_module=HERE / "bench_axi_reference.py",
+        test_module="sim.benches.agents.axi_reference_bench",
         test_args={"image": image},
         plusargs=[f"+axi_image={tmp_path / 'image.bin'}"],
         build_options=BuildOptions(parameters={"SIZE_BYTES": 1 << 16}),

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from golden_model.ops.table import activation_table
-from hw.blocks.activation_table import ActivationTable
-from hw.blocks.layernorm import LayerNorm
-from hw.blocks.requantizer import Requantizer
-from hw.blocks.softmax import Softmax
+from golden_model.integer.ops.table import activation_table
+from hw.arith.requantizer import Requantizer
 from hw.engine.array import Array
+from hw.units.activation_table import ActivationTable
+from hw.units.layernorm import LayerNorm
+from hw.units.softmax import Softmax
 from sim import benches
 from sim.run import run_component
 

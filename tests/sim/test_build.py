@@ -14,7 +14,7 @@ from hw.emit import to_verilog
 from sim import toolchain
 from sim.build import BuildFailure, BuildOptions, build, build_key, normalise_sources
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 COUNTER = """module counter #(parameter STEP = 1) (input clk, output reg [31:0] count);
   initial count = 0;
   always @(posedge clk) count <= count + STEP;
@@ -83,8 +83,7 @@ def test_sources_and_options_are_checked(tmp_path, monkeypatch):
 
 def test_emitted_verilog_is_the_same_in_every_process():
     code = (
-        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from counter import Counter\n"
+        "from sim.benches.agents.counter import Counter\n"
         "from hw.emit import to_verilog\n"
         "print(to_verilog(Counter(), 'counter'))"
     )
@@ -94,7 +93,7 @@ def test_emitted_verilog_is_the_same_in_every_process():
             capture_output=True,
             text=True,
             check=True,
-            cwd=HERE.parent.parent,
+            cwd=ROOT,
             env=os.environ | {"PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
@@ -102,6 +101,6 @@ def test_emitted_verilog_is_the_same_in_every_process():
     assert len(texts) == 1
     text = texts.pop()
     assert "module counter(" in text
-    assert str(HERE.parent) not in text
+    assert str(ROOT) not in text
     with pytest.raises(ValueError, match="2bad"):
         to_verilog(object(), "2bad")

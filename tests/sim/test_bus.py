@@ -9,9 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
 from golden_model.config import PRESETS, ElbertConfig
-from hw.memory.axi_reader import AxiReader
-from hw.memory.embedding import EmbeddingUnit
-from hw.registers import Registers
+from hw.bus.axi_reader import AxiReader
+from hw.bus.registers import Registers
+from hw.units.embedding import EmbeddingUnit
 from sim.run import run_component
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from golden_model.exits import ExitMode
-from hw.exit_unit import ExitUnit
+from hw.units.exit_unit import ExitUnit
 from sim.run import run_component
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from pathlib import Path
 
@@ -10,25 +9,19 @@ import numpy as np
 import pytest
 
 from hw.emit import to_verilog
+from sim.benches.agents.counter import Counter
 from sim.build import BuildFailure, BuildOptions
 from sim.run import BenchFailure, BenchTimeout, run_bench, run_component
 
 HERE = Path(__file__).parent
-BENCH = HERE / "bench_counter.py"
-
-
-def _counter():
-    spec = importlib.util.spec_from_file_location("counter", HERE / "counter.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Counter()
+BENCH = "sim.benches.agents.counter_bench"
 
 
 @pytest.mark.parametrize("clock_ns", [10.0, 7.0, None])
 def test_passes_and_reports(clock_ns):
     table = np.arange(-3, 100, dtype=np.int16)
     result = run_component(
-        _counter(), "counter", BENCH, test_args={"cycles": 1000, "table": table}, clock_ns=clock_ns, seed=5
+        Counter(), "counter", BENCH, test_args={"cycles": 1000, "table": table}, clock_ns=clock_ns, seed=5
     )
     assert result.passed
     assert [t.name for t in result.tests] == ["counts", "samples_before_the_edge"]
@@ -41,7 +34,7 @@ def test_passes_and_reports(clock_ns):
 def test_failure_names_test_message_log_and_waves(tmp_path):
     with pytest.raises(BenchFailure) as caught:
         run_component(
-            _counter(), "counter", BENCH, test_args={"cycles": 20, "mode": "fail"}, run_dir=tmp_path, seed=2
+            Counter(), "counter", BENCH, test_args={"cycles": 20, "mode": "fail"}, run_dir=tmp_path, seed=2
         )
     text = str(caught.value)
     result = caught.value.result
@@ -57,7 +50,7 @@ def test_failure_names_test_message_log_and_waves(tmp_path):
 
 def test_failure_is_returned_without_check():
     result = run_component(
-        _counter(),
+        Counter(),
         "counter",
         BENCH,
         test_args={"cycles": 20, "mode": "fail"},
@@ -76,7 +69,7 @@ def test_time_limit_ends_simulated_and_real_hangs(mode, tmp_path):
     begin = time.monotonic()
     with pytest.raises(BenchTimeout, match=r"limit of 3\.0 s"):
         run_component(
-            _counter(),
+            Counter(),
             "counter",
             BENCH,
             test_args={"cycles": 20, "mode": mode},
@@ -87,7 +80,7 @@ def test_time_limit_ends_simulated_and_real_hangs(mode, tmp_path):
 
 
 def test_error_in_verilog_fails_a_run_whose_tests_pass():
-    text = to_verilog(_counter(), "counter").replace(
+    text = to_verilog(Counter(), "counter").replace(
         "endmodule",
         '  always @(posedge clk) if (count == 500) $error("count reached %0d", count);\nendmodule',
         1,
@@ -103,7 +96,7 @@ def test_error_in_verilog_fails_a_run_whose_tests_pass():
 
 
 def test_missing_module_and_bad_seed_are_refused():
-    text = to_verilog(_counter(), "counter")
+    text = to_verilog(Counter(), "counter")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         run_bench(sources=[text], top="counter", test_module=HERE / "nowhere.py")
     with pytest.raises(BenchFailure, match="bench_that_is_not_there"):
@@ -125,7 +118,7 @@ def test_undefined_values_follow_the_seed():
   assign value = never_written;
 endmodule
 """
-    bench = HERE / "bench_undefined.py"
+    bench = "sim.benches.agents.undefined_bench"
 
     def value(seed: int, fast: bool = False) -> int:
         options = BuildOptions(fast=fast)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden_model.datasets import TextDataset
-from golden_model.evaluate import Progress, evaluate, tokenize
+from golden_model.data.tables import TextDataset
+from golden_model.evaluation.evaluate import Progress, evaluate, tokenize
 from golden_model.exits import ExitMode, ExitPolicy, stage_two_length
-from golden_model.integer import Sentence
+from golden_model.integer.model import Sentence
 from golden_model.results import header
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, spread
 from quant.report.decisions.record import Recorder, Recording
@@ -56,7 +56,7 @@ def decisions(
         examples: Sentences with attention.
         class_names: Names of the classes; by default the data's.
         task: Name of the task the data came from, for the record.
-        metric: The primary one, of ``golden_model.metrics.METRICS``.
+        metric: The primary one, of ``golden_model.data.metrics.METRICS``.
         progress: Told how many more sentences are done.
 
     Raises:

@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from golden_model.albert import ElbertForSequenceClassification
-from golden_model.evaluate import (
+from golden_model.evaluation.evaluate import (
     Answers,
     Backend,
     FloatBackend,
@@ -32,11 +31,12 @@ from golden_model.exits import (
     exit_iterations,
     stage_one,
 )
-from golden_model.integer import Sentence, Trace
-from golden_model.integer_exits import integer_confidence
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.float.batches import Encoded, collate
+from golden_model.integer.confidence import integer_confidence
+from golden_model.integer.model import Sentence, Trace
+from golden_model.integer.ops.exit_math import ONE
 from golden_model.numerics import LOGIT_FRACTION_BITS
-from golden_model.ops.exit_math import ONE
-from golden_model.train.batches import Encoded, collate
 
 CHUNK = 16
 """Sentences computed together: the hidden states of all their tokens and iterations are held at once."""
@@ -87,7 +87,7 @@ class Recording:
 
 
 class Recorder(Backend, Protocol):
-    """A backend for ``golden_model.evaluate`` that computes everything once and remembers it."""
+    """A backend for ``golden_model.evaluation.evaluate`` that computes everything once and remembers it."""
 
     recording: Recording | None
 
@@ -222,6 +222,6 @@ class GoldenRecorder(_Recorder):
 
 
 def open_recorder(backend: str, folder: Path | str, device: str = "cpu") -> Recorder:
-    """Opens a model folder for recording; raises like ``golden_model.evaluate.open_backend``."""
+    """Opens a model folder for recording; raises like ``golden_model.evaluation.evaluate.open_backend``."""
     opened = open_backend(backend, folder, device)
     return FloatRecorder(opened) if isinstance(opened, FloatBackend) else GoldenRecorder(opened)  # type: ignore[arg-type]

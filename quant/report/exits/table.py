@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from golden_model.data.tasks import TASKS
 from golden_model.results import print_table
-from golden_model.tasks import TASKS
 from quant.report.exits.gather import HEADLINE
 from quant.studies.exits.comparison import BUDGETS, LOSSES, POINTS
 from quant.studies.exits.figures import METRICS

@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from golden_model.metrics import influences, scores_many
+from golden_model.data.metrics import influences, scores_many
 from quant.studies.exits.sweep import Outcomes
 
 TIE = 1e-9
@@ -59,7 +59,7 @@ class Judge:
     Members:
         labels: int64 [N].
         classes: C.
-        metric: Of ``golden_model.metrics.METRICS``: what "score" means.
+        metric: Of ``golden_model.data.metrics.METRICS``: what "score" means.
         halves: bool [R, N], from :func:`half_splits`.
         weights: float64 [B, N]: how often each sentence was drawn in each bootstrap resample.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golden_model.metrics import scores_many
+from golden_model.data.metrics import scores_many
 from golden_model.results import write_text
 from quant.studies.exits.comparison import interval
 from quant.studies.exits.contenders import ORACLE, Sweep

@@ -12,10 +12,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from golden_model.checkpoint import TENSOR_FILE
 from golden_model.config import ElbertConfig
-from golden_model.datasets import TextDataset
-from golden_model.evaluate import (
+from golden_model.data.tables import TextDataset
+from golden_model.evaluation.evaluate import (
     BACKENDS,
     Backend,
     Progress,
@@ -24,13 +23,14 @@ from golden_model.evaluate import (
     progress_bar,
 )
 from golden_model.exits import ExitPolicy
-from golden_model.integer import Sentence
-from golden_model.methods.count import albert_exit_macs, layer_macs
-from golden_model.methods.files import read_record, weights_sha256
-from golden_model.methods.names import METHODS, compared_runs, run_name
+from golden_model.float.methods.count import albert_exit_macs, layer_macs
+from golden_model.float.methods.files import read_record, weights_sha256
+from golden_model.float.methods.names import METHODS, compared_runs, run_name
+from golden_model.integer.checkpoint import TENSOR_FILE
+from golden_model.integer.model import Sentence
 from golden_model.numerics import LOGIT_FRACTION_BITS
 from golden_model.results import sha256_of
-from golden_model.tokenizer import ElbertTokenizer
+from golden_model.text.tokenizer import ElbertTokenizer
 from quant.studies.exits.contenders import (
     ALBERT,
     ELBERT,
@@ -44,7 +44,7 @@ RECORD_KEYS = ("step", "total_steps", "seconds", "options", "trained_parameters"
 
 
 class Opened(Protocol):
-    """A loaded checkpoint: ``golden_model.methods.Method``, or :class:`Form`.
+    """A loaded checkpoint: ``golden_model.float.methods.Method``, or :class:`Form`.
 
     ``logits`` gives those of every iteration, [iterations, N, classes]; ``exit_macs`` the multiply-adds of an
     iteration's exit for a sentence of that length.
@@ -210,7 +210,7 @@ def find_forms(folder: Path, device: str = "cpu") -> list[Source]:
 
 def _method_loader(folder: Path, device: str) -> Callable[[], Opened]:
     def load() -> Opened:
-        from golden_model.methods.load import load_method
+        from golden_model.float.methods.load import load_method
 
         return load_method(folder, device)
 

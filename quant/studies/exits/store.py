@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from golden_model.datasets import TextDataset
+from golden_model.data.tables import TextDataset
 from quant.studies.exits.sources import Source
 from quant.studies.exits.table import LogitTable, TableError, rows_digest
 

@@ -1,0 +1,227 @@
+"""Float ELBERT: Hugging Face's ALBERT with its own pooler and classifier read after every iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedConfig
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.utils import logging as transformers_logging
+
+from golden_model.config import ElbertConfig
+from golden_model.text.tokenizer import ElbertTokenizer
+
+
+def hugging_face_config(config: ElbertConfig, **extra: Any) -> AlbertConfig:
+    """The ``AlbertConfig`` of a geometry, dropout off (ELBERT trains without).
+
+    ``extra`` keys (``id2label`` and the like) are handed on unchanged.
+    """
+    return AlbertConfig(
+        **config.model_dump(),
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        classifier_dropout_prob=0.0,
+        **extra,
+    )
+
+
+def elbert_config(config: AlbertConfig) -> ElbertConfig:
+    """The geometry of a Hugging Face configuration.
+
+    Raises:
+        ValueError: when the checkpoint shares its layer otherwise than ELBERT does (more than one group
+            or inner layer), or breaks a bound of :class:`ElbertConfig`.
+    """
+    for key in ("num_hidden_groups", "inner_group_num"):
+        if getattr(config, key) != 1:
+            raise ValueError(f"{key} is {getattr(config, key)}; ELBERT repeats one layer, so it must be 1")
+    values = config.to_dict()
+    values["num_labels"] = config.num_labels  # to_dict() holds id2label in its place
+    return ElbertConfig.from_dict(values)
+
+
+def name_labels(config: PreTrainedConfig, names: Sequence[str]) -> None:
+    """Writes the classes' names into a Hugging Face configuration; raises ValueError for another count."""
+    if len(names) != config.num_labels:
+        raise ValueError(f"{len(names)} names for {config.num_labels} classes")
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+
+
+class ElbertForSequenceClassification(nn.Module):
+    """Wraps an ``AlbertForSequenceClassification`` and adds nothing to its parameters.
+
+    The wrapped model stays reachable as ``self.model`` and is what gets saved, so every checkpoint is an
+    ordinary Hugging Face one.
+    """
+
+    def __init__(self, model: AlbertForSequenceClassification) -> None:
+        """Takes the model over; raises ValueError when its layer sharing is not ELBERT's."""
+        super().__init__()
+        self.config = elbert_config(model.config)
+        self.model = model
+        # on sentences this short PyTorch's fused attention trains at half the speed of the plain form (CPU)
+        model.set_attn_implementation("eager")
+
+    @classmethod
+    def from_config(cls, config: ElbertConfig, **extra: Any) -> ElbertForSequenceClassification:
+        """A freshly initialised model (uses torch's global generator)."""
+        return cls(AlbertForSequenceClassification(hugging_face_config(config, **extra)))
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str, *, new_classifier: bool = False, num_labels: int | None = None
+    ) -> ElbertForSequenceClassification:
+        """Reads a local Hugging Face checkpoint (``config.json``, ``model.safetensors``) as float32.
+
+        Args:
+            folder: The checkpoint's folder. Nothing is fetched and nothing is unpickled.
+            new_classifier: Accept a checkpoint without a classifier (a bare or masked-LM ALBERT); the
+                missing weights start fresh.
+            num_labels: Classes of a new classifier; only with ``new_classifier``.
+
+        Raises:
+            FileNotFoundError: when ``config.json`` or the safetensors are not there.
+            ValueError: when weights are missing, or the geometry is not legal.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no config.json")
+        if not any(folder.glob("*.safetensors")):
+            raise FileNotFoundError(f"{folder} holds no .safetensors file (pickled weights are not read)")
+        changes: dict[str, Any] = {
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "classifier_dropout_prob": 0.0,
+        }
+        if num_labels is not None:
+            if not new_classifier:
+                raise ValueError(f"num_labels {num_labels} is only settable with new_classifier")
+            changes["num_labels"] = num_labels
+        config = AlbertConfig.from_pretrained(folder, local_files_only=True, **changes)
+        bar = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # a bar for a file read in a blink
+        loaded: Any = AlbertForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=new_classifier,
+            output_loading_info=True,
+        )
+        if bar:
+            transformers_logging.enable_progress_bar()
+        model, info = loaded
+        missing = sorted(info["missing_keys"])
+        allowed = ("classifier.", "albert.pooler.") if new_classifier else ()
+        refused = [name for name in missing if not name.startswith(allowed or ("\0",))]
+        if refused:
+            raise ValueError(
+                f"{folder} lacks {len(refused)} weights, first {refused[0]!r}"
+                + ("" if new_classifier else " (a checkpoint without classifier wants new_classifier)")
+            )
+        return cls(model)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes ``config.json`` and ``model.safetensors`` with Hugging Face's names."""
+        self.model.save_pretrained(folder)
+
+    def embed(self, input_ids: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """The projected embedding, float [batch, length, hidden]: what the first iteration reads."""
+        albert = self.model.albert
+        embedding = albert.embeddings(input_ids, token_type_ids=token_type_ids)
+        return albert.encoder.embedding_hidden_mapping_in(embedding)
+
+    def classify(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [batch, labels] of a hidden state [batch, length, hidden], by pooler and classifier."""
+        albert = self.model.albert
+        return self.model.classifier(albert.pooler_activation(albert.pooler(hidden[:, 0])))
+
+    def attention_bias(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Hugging Face's own mask for the layer; None when every token is real."""
+        if attention_mask is None or bool(attention_mask.all()):
+            return None
+        mask: Any = create_bidirectional_mask(
+            config=self.model.config, inputs_embeds=hidden, attention_mask=attention_mask
+        )
+        return mask
+
+    def states(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        num_iterations: int | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Hidden states, float [batch, length, hidden]: the projected embedding, then one per iteration.
+
+        Arguments and errors are those of :meth:`forward`.
+        """
+        count = self.config.num_hidden_layers if num_iterations is None else num_iterations
+        if not 1 <= count <= self.config.num_hidden_layers:
+            raise ValueError(f"num_iterations {count} is not in 1..{self.config.num_hidden_layers}")
+        length = input_ids.shape[1]
+        if not 1 <= length <= self.config.max_position_embeddings:
+            raise ValueError(f"length {length} is not in 1..{self.config.max_position_embeddings}")
+        hidden = self.embed(input_ids, token_type_ids)
+        bias = self.attention_bias(hidden, attention_mask)
+        layer = self.model.albert.encoder.albert_layer_groups[0]
+        yield hidden
+        for _ in range(count):
+            hidden = layer(hidden, bias)
+            yield hidden
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        num_iterations: int | None = None,
+        hidden_states: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Applies the layer ``num_iterations`` times and classifies after every one.
+
+        Args:
+            input_ids: int64 [batch, length].
+            attention_mask: 1 for real tokens, 0 for padding, [batch, length]; None: all real.
+            token_type_ids: int64 [batch, length]; None: all 0.
+            num_iterations: Iterations to run; None: the configuration's own count.
+            hidden_states: Also return the hidden state before and after every iteration.
+
+        Returns:
+            Logits, float [iterations, batch, labels], entry ``i`` after ``i + 1`` applications of the layer;
+            with ``hidden_states`` a pair of the logits and float [iterations + 1, batch, length, hidden],
+            whose entry 0 is the projected embedding, the input of the first iteration.
+
+        Raises:
+            ValueError: when ``num_iterations`` or the length is out of bounds.
+        """
+        logits, kept = [], []
+        for i, hidden in enumerate(self.states(input_ids, attention_mask, token_type_ids, num_iterations)):
+            if i:
+                logits.append(self.classify(hidden))
+            if hidden_states:
+                kept.append(hidden)
+        stacked = torch.stack(logits)
+        return (stacked, torch.stack(kept)) if hidden_states else stacked
+
+
+def load_float(
+    folder: Path | str,
+) -> tuple[ElbertForSequenceClassification, ElbertTokenizer, ElbertConfig]:
+    """Opens a float checkpoint folder: the model in evaluation mode, its tokenizer, its geometry."""
+    model = ElbertForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = ElbertTokenizer.from_folder(folder)
+    if tokenizer.size > model.config.vocab_size:
+        raise ValueError(
+            f"{folder}: the tokenizer holds {tokenizer.size} pieces, the embedding {model.config.vocab_size}"
+        )
+    return model, tokenizer, model.config

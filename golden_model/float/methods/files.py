@@ -1,0 +1,79 @@
+"""Checkpoint folders of the methods: Hugging Face's ALBERT, the heads beside it, and the run's record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from golden_model.float.albert import load_float
+from golden_model.float.methods.model import ExitModel
+from golden_model.results import sha256_of
+from golden_model.text.tokenizer import ElbertTokenizer
+from golden_model.train.files import RECORD_FILE, WEIGHTS_FILE, save_tensors
+
+HEADS_FILE = "exits.safetensors"
+"""The heads a method adds: ``<iteration from 0>.<name>``."""
+
+
+def write_heads(folder: Path, model: ExitModel) -> None:
+    """Writes the method's own heads whole, where it has any."""
+    if len(model.heads):
+        save_tensors(model.heads.state_dict(), folder / HEADS_FILE, {"method": model.method})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """``training.json`` of a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no record.
+    """
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {RECORD_FILE}")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is no training record")
+    return record
+
+
+def read_model(folder: Path | str) -> tuple[ExitModel, ElbertTokenizer, dict[str, Any]]:
+    """The model in evaluation mode, its tokenizer and the record.
+
+    A record without a method, of a run before there were others, is ELBERT's.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: the method is not known, or the heads are not the method's.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    backbone, tokenizer, config = load_float(folder)
+    method = record.get("method", "elbert")
+    model = ExitModel(backbone, method, config.num_hidden_layers)
+    if len(model.heads):
+        path = folder / HEADS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {HEADS_FILE}, which {method} adds")
+        tensors, wanted = load_file(path), model.heads.state_dict()
+        wrong = [n for n in tensors.keys() | wanted if not _same_shape(tensors.get(n), wanted.get(n))]
+        if wrong:
+            raise ValueError(f"{path}: {len(wrong)} tensors are not those of {method}, first {min(wrong)!r}")
+        model.heads.load_state_dict(tensors)
+    return model.eval(), tokenizer, record
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 of ``model.safetensors``; where heads are added, over the hashes of both files."""
+    found = sha256_of(folder / WEIGHTS_FILE)
+    if not (folder / HEADS_FILE).is_file():
+        return found
+    return hashlib.sha256(f"{found}\n{sha256_of(folder / HEADS_FILE)}\n".encode()).hexdigest()
+
+
+def _same_shape(one: Any, two: Any) -> bool:
+    return one is not None and two is not None and one.shape == two.shape

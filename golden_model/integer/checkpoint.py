@@ -1,0 +1,270 @@
+"""The integer checkpoint: everything the golden model and the accelerator compute with, as integers.
+
+A folder holds ``integer.safetensors`` (the tensors of docs/numerics.md), ``integer.json`` (format version,
+geometry, scales, provenance, SHA-256 of the tensors) and the tokenizer's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from golden_model.config import ElbertConfig
+from golden_model.numerics import (
+    EXP_SUM_BITS,
+    MULTIPLIER_BITS,
+    OFFSET_LIMIT,
+    OPERAND_MAX,
+    SHIFT_BITS,
+    TABLE_SIZE,
+)
+from golden_model.results import replacing, write_text
+
+FORMAT_VERSION = 1
+TENSOR_FILE = "integer.safetensors"
+METADATA_FILE = "integer.json"
+TOKENIZER_FILES = ("tokenizer.json", "kept_vocabulary.json", "tokenizer_config.json", "spiece.model")
+"""Copied beside the integer checkpoint where the float one has them."""
+
+MAX_SHIFT = (1 << SHIFT_BITS) - 1
+MAX_CONTEXT_SHIFT = MAX_SHIFT - (EXP_SUM_BITS - 1)
+"""A row's shift is this plus bit_length(sum) - 1, and has to fit SHIFT_BITS too."""
+
+MATMULS = (
+    "embedding.projection",
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "attention.output",
+    "ffn.intermediate",
+    "ffn.output",
+    "pooler",
+    "classifier",
+)
+NORMS = ("embedding.norm", "attention.norm", "ffn.norm")
+ROW_SCALES = ("attention.score", "attention.context")
+TABLES = ("ffn.table", "pooler.table")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint breaks the contract; the message names the tensor or key, the value and the bound."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Type and shape that the contract asks of one tensor."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+def matmul_shape(config: ElbertConfig, name: str) -> tuple[int, int]:
+    """[out, in] of a matmul's weight; KeyError for a name that is not in MATMULS."""
+    h, i = config.hidden_size, config.intermediate_size
+    shapes = {
+        "embedding.projection": (h, config.embedding_size),
+        "ffn.intermediate": (i, h),
+        "ffn.output": (h, i),
+        "pooler": (h, h),
+        "classifier": (config.num_labels, h),
+    }
+    shapes |= {f"attention.{part}": (h, h) for part in ("query", "key", "value", "output")}
+    return shapes[name]
+
+
+def tensor_specs(config: ElbertConfig) -> dict[str, TensorSpec]:
+    """Name, type and shape of every tensor of an integer checkpoint (docs/numerics.md)."""
+    iterations, e, h = config.num_hidden_layers, config.embedding_size, config.hidden_size
+    positions = (config.type_vocab_size, config.max_position_embeddings, e)
+    specs = {
+        "embedding.word": TensorSpec(torch.int8, (config.vocab_size, e)),
+        "embedding.position_type": TensorSpec(torch.int16, positions),
+    }
+    for name in MATMULS:
+        out, inputs = matmul_shape(config, name)
+        times = 1 if name.startswith("embedding.") else iterations
+        specs[f"{name}.weight"] = TensorSpec(torch.int8, (out, inputs))
+        specs[f"{name}.offset"] = TensorSpec(torch.int32, (times, out))
+        specs[f"{name}.multiplier"] = TensorSpec(torch.int32, (times, out))
+        specs[f"{name}.shift"] = TensorSpec(torch.uint8, (times, out))
+    for name in NORMS:
+        shape = (1, e) if name.startswith("embedding.") else (iterations, h)
+        specs[f"{name}.gamma"] = TensorSpec(torch.int16, shape)
+        specs[f"{name}.beta"] = TensorSpec(torch.int32, shape)
+        specs[f"{name}.shift"] = TensorSpec(torch.uint8, shape)
+    for name in ROW_SCALES:
+        specs[f"{name}.multiplier"] = TensorSpec(torch.int32, (iterations,))
+        specs[f"{name}.shift"] = TensorSpec(torch.uint8, (iterations,))
+    for name in TABLES:
+        specs[name] = TensorSpec(torch.int8, (iterations, TABLE_SIZE))
+    return specs
+
+
+@dataclass(frozen=True)
+class IntegerCheckpoint:
+    """A validated integer model.
+
+    Members:
+        config: Geometry.
+        tensors: Name to tensor, on the CPU, contiguous; exactly those of :func:`tensor_specs`.
+        metadata: JSON-able facts about the making: ``scales`` (real size of an LSB, by name), ``provenance``.
+
+    Raises:
+        CheckpointError: a tensor is missing, not known, of wrong type or shape, or holds a value outside
+            the contract.
+    """
+
+    config: ElbertConfig
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks everything once; nothing that computes needs to check again."""
+        _check_specs(self.config, self.tensors)
+        _check_values(self.tensors)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the safetensors bytes: names the integers, whatever the folder."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        ordered = {name: self.tensors[name].contiguous() for name in sorted(self.tensors)}
+        return save_tensors(ordered)
+
+    def save(self, folder: Path | str, copy_from: Path | str | None = None) -> None:
+        """Writes the checkpoint; each file appears whole or not at all, the JSON last.
+
+        Args:
+            folder: Made if it does not exist.
+            copy_from: Folder whose tokenizer files are copied beside, if any.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if copy_from is not None:
+            for name in TOKENIZER_FILES:
+                source = Path(copy_from) / name
+                if source.is_file() and source.resolve() != (folder / name).resolve():
+                    shutil.copyfile(source, folder / name)
+        data = self._bytes()
+        with replacing(folder / TENSOR_FILE) as temporary:
+            temporary.write_bytes(data)
+        document = {
+            "format": "elbert-integer",
+            "version": FORMAT_VERSION,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "config": self.config.model_dump(),
+            "metadata": self.metadata,
+        }
+        write_text(folder / METADATA_FILE, json.dumps(document, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> IntegerCheckpoint:
+        """Reads and validates a checkpoint folder.
+
+        Raises:
+            FileNotFoundError: a file is not there, by name.
+            CheckpointError: format, version, hash, geometry or a tensor is wrong, by name.
+        """
+        folder = Path(folder)
+        for name in (METADATA_FILE, TENSOR_FILE):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} holds no {name}")
+        document = _read_document(folder / METADATA_FILE)
+        data = (folder / TENSOR_FILE).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != document["sha256"]:
+            raise CheckpointError(
+                f"{folder / TENSOR_FILE}: sha256 is {digest}, {METADATA_FILE} says {document['sha256']}"
+            )
+        try:
+            tensors = load_tensors(data)
+        except SafetensorError as error:
+            raise CheckpointError(f"{folder / TENSOR_FILE} is not a safetensors file: {error}") from error
+        try:
+            config = ElbertConfig(**document["config"])
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / METADATA_FILE}: config: {error}") from error
+        return cls(config, tensors, document["metadata"])
+
+
+def random_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
+    """A valid random integer checkpoint whose tensors fill their ranges; see ``synthetic``."""
+    from golden_model.integer.synthetic import (
+        make_checkpoint,  # it runs the golden model, which reads this file
+    )
+
+    return make_checkpoint(config, seed)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} holds a {type(document).__name__}, expected an object")
+    missing = [key for key in ("format", "version", "sha256", "config", "metadata") if key not in document]
+    if missing:
+        raise CheckpointError(f"{path} lacks the key {missing[0]!r}")
+    if document["format"] != "elbert-integer":
+        raise CheckpointError(f"{path}: format is {document['format']!r}, expected 'elbert-integer'")
+    if document["version"] != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: version is {document['version']!r}, expected {FORMAT_VERSION}")
+    return document
+
+
+def _check_specs(config: ElbertConfig, tensors: dict[str, Tensor]) -> None:
+    specs = tensor_specs(config)
+    for name, spec in specs.items():
+        if name not in tensors:
+            raise CheckpointError(f"tensor {name} is missing")
+        tensor = tensors[name]
+        if tensor.dtype != spec.dtype:
+            raise CheckpointError(f"tensor {name} is {tensor.dtype}, expected {spec.dtype}")
+        if tuple(tensor.shape) != spec.shape:
+            raise CheckpointError(f"tensor {name} has shape {tuple(tensor.shape)}, expected {spec.shape}")
+    extra = sorted(set(tensors) - set(specs))
+    if extra:
+        raise CheckpointError(f"tensor {extra[0]} is not part of an integer checkpoint")
+
+
+def _check_values(tensors: dict[str, Tensor]) -> None:
+    for name in MATMULS:
+        _check_range(tensors, f"{name}.weight", -OPERAND_MAX, OPERAND_MAX)
+        _check_range(tensors, f"{name}.offset", 1 - OFFSET_LIMIT, OFFSET_LIMIT - 1)
+    for name in (*MATMULS, *ROW_SCALES):
+        _check_multiplier(tensors, f"{name}.multiplier")
+    for name in (*MATMULS, *NORMS, "attention.score"):
+        _check_range(tensors, f"{name}.shift", 0, MAX_SHIFT)
+    _check_range(tensors, "attention.context.shift", 0, MAX_CONTEXT_SHIFT)
+    for name in TABLES:
+        _check_range(tensors, name, -OPERAND_MAX, OPERAND_MAX)
+
+
+def _check_range(tensors: dict[str, Tensor], name: str, low: int, high: int) -> None:
+    smallest, largest = (int(v) for v in torch.aminmax(tensors[name]))
+    if smallest < low:
+        raise CheckpointError(f"tensor {name} holds {smallest}, below {low}")
+    if largest > high:
+        raise CheckpointError(f"tensor {name} holds {largest}, above {high}")
+
+
+def _check_multiplier(tensors: dict[str, Tensor], name: str) -> None:
+    values = tensors[name]
+    low, high = 1 << (MULTIPLIER_BITS - 1), (1 << MULTIPLIER_BITS) - 1
+    wrong = (values != 0) & ((values < low) | (values > high))
+    if bool(wrong.any()):
+        raise CheckpointError(
+            f"tensor {name} holds {int(values[wrong][0])}, neither 0 nor normalised ({low}..{high})"
+        )

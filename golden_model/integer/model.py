@@ -1,0 +1,422 @@
+"""The golden model: ELBERT's forward pass on integers, bit for bit what the accelerator computes.
+
+Tokens of a batch are packed, [sum of lengths, features], so that padding does not exist outside attention;
+there, sentences are laid side by side and keys beyond a sentence's end are given exponentials of exactly 0.
+A sentence's result therefore does not depend on the batch. Sentences that exit leave the batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+
+from golden_model.config import ElbertConfig
+from golden_model.exits import Confidence, ExitPolicy, ExitState, FixedExitPolicy
+from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
+from golden_model.integer.confidence import integer_confidence
+from golden_model.integer.ops.fixed import requantize, saturate_signed
+from golden_model.integer.ops.hidden import add_residual, split_hidden
+from golden_model.integer.ops.layernorm import layernorm
+from golden_model.integer.ops.matmul import batched_matmul, matmul
+from golden_model.integer.ops.softmax import exponentials, row_scale
+from golden_model.integer.ops.table import lookup
+from golden_model.numerics import (
+    EMBEDDING_SHIFT,
+    HIDDEN_MAX,
+    LOGIT_BITS,
+    OPERAND_MAX,
+    RESIDUAL_BITS,
+    SCORE_BITS,
+    TABLE_INDEX_BITS,
+)
+
+Sentence = tuple[Sequence[int], Sequence[int]]
+"""Token ids and token types of one sentence, special tokens included."""
+
+DEFAULT_BATCH_TOKENS = 768
+"""Tokens per batch: enough for the matmuls, few enough for the processor's cache."""
+
+
+def signed_range(bits: int) -> tuple[int, int]:
+    """Lowest and highest two's-complement value of ``bits`` bits."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Which named tensors to keep: shell patterns such as ``iteration.3.*`` (names: docs/numerics.md)."""
+
+    patterns: tuple[str, ...] = ("*",)
+
+    def wants(self, name: str) -> bool:
+        """Whether a tensor of this name is kept."""
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+
+@dataclass(frozen=True)
+class SentenceResult:
+    """What the golden model says of one sentence; I iterations were run, C classes.
+
+    ``exit_iteration`` counts from 1 and equals I. Probabilities and entropies are in 2^-16, logits in 2^-10;
+    all int64 on the CPU. ``entropy`` is normalised by ln C, ``entropy_raw`` is in nat. ``taps`` holds the
+    traced tensors, int64 on the CPU.
+    """
+
+    label: int
+    exit_iteration: int
+    logits: Tensor
+    """[I, C]"""
+    probabilities: Tensor
+    """[I, C]"""
+    entropy: Tensor
+    """[I]"""
+    entropy_raw: Tensor
+    """[I]"""
+    taps: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Layout:
+    """Where the sentences of a batch lie: packed rows, and the padded grid that attention uses."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        """``lengths``: int64 [B], every entry >= 1."""
+        device = lengths.device
+        self.lengths = lengths
+        self.batch = lengths.shape[0]
+        self.longest = int(lengths.max())
+        position = torch.arange(self.longest, device=device)
+        self.real = position < lengths.unsqueeze(1)
+        """bool [B, longest]"""
+        self.slots = self.real.flatten().nonzero().squeeze(1)
+        """Grid slot of every packed row."""
+        self.first = lengths.cumsum(0) - lengths
+        """Packed row of every sentence's first token."""
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """[rows, F] to [B, longest, F], zeros in the unused slots."""
+        grid = packed.new_zeros((self.batch * self.longest, packed.shape[1]))
+        grid[self.slots] = packed
+        return grid.view(self.batch, self.longest, packed.shape[1])
+
+    def pack(self, grid: Tensor) -> Tensor:
+        """[B, longest, F] to [rows, F]."""
+        return grid.reshape(self.batch * self.longest, -1)[self.slots]
+
+
+class GoldenModel:
+    """Runs an integer checkpoint. Deterministic, exact, no floating-point tensor anywhere.
+
+    Args:
+        checkpoint: A validated integer checkpoint.
+        device: Where to compute; results are the same everywhere.
+    """
+
+    def __init__(self, checkpoint: IntegerCheckpoint, device: torch.device | str = "cpu") -> None:
+        """Puts the parameters on ``device``, weights as int8, everything else as int64."""
+        self.checkpoint = checkpoint
+        self.config: ElbertConfig = checkpoint.config
+        self.device = torch.device(device)
+        weights = {f"{name}.weight" for name in MATMULS} | {"embedding.word", "embedding.position_type"}
+        self.parameters = {
+            name: tensor.to(self.device) if name in weights else tensor.to(self.device, torch.int64)
+            for name, tensor in checkpoint.tensors.items()
+        }
+
+    # ------------------------------------------------------------------ public
+
+    def run(
+        self,
+        sentences: Sequence[Sentence],
+        policy: ExitPolicy | FixedExitPolicy | None = None,
+        trace: Trace | None = None,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    ) -> list[SentenceResult]:
+        """Classifies sentences; each leaves after the iteration its policy says.
+
+        Args:
+            sentences: (ids, token types) each, 1..max_position_embeddings tokens.
+            policy: None means no early exit.
+            trace: Which named tensors to return in ``taps``; None for none.
+            batch_tokens: Tokens computed together. Results do not depend on it.
+
+        Returns:
+            One result per sentence, in the order given.
+
+        Raises:
+            ValueError: a sentence is empty, too long, of unequal ids and types, or holds an id or type
+                outside its table; the message names the sentence.
+        """
+        if policy is None:
+            policy = FixedExitPolicy()
+        fixed = policy.to_fixed() if isinstance(policy, ExitPolicy) else policy
+        for index, sentence in enumerate(sentences):
+            self._check(index, sentence)
+        results: dict[int, SentenceResult] = {}
+        for members in self._batches(sentences, batch_tokens):
+            batch = _Batch(self, [sentences[i] for i in members], fixed, trace)
+            results.update(zip(members, batch.run(), strict=True))
+        return [results[i] for i in range(len(sentences))]
+
+    def all_iterations(
+        self, sentences: Sequence[Sentence], batch_tokens: int = DEFAULT_BATCH_TOKENS
+    ) -> Tensor:
+        """Logits of every iteration without early exit: int64 [iterations, sentences, classes]."""
+        results = self.run(sentences, batch_tokens=batch_tokens)
+        if not results:
+            return torch.zeros((self.config.num_hidden_layers, 0, self.config.num_labels), dtype=torch.int64)
+        return torch.stack([r.logits for r in results], dim=1)
+
+    # ---------------------------------------------------------------- the rules
+
+    def linear(self, name: str, iteration: int, x: Tensor, low: int, high: int) -> Tensor:
+        """Requantised matmul: int64 [rows, out] of int8 ``x`` [rows, in], saturated to low..high."""
+        p = self.parameters
+        accumulator = matmul(x, p[f"{name}.weight"])
+        row = iteration - 1
+        return requantize(
+            accumulator,
+            p[f"{name}.offset"][row],
+            p[f"{name}.multiplier"][row],
+            p[f"{name}.shift"][row],
+            low,
+            high,
+        )
+
+    def norm(self, name: str, iteration: int, y: Tensor, limit: int) -> Tensor:
+        """LayerNorm saturated to ±limit: int64, the shape of ``y``."""
+        p, row = self.parameters, iteration - 1
+        return layernorm(
+            y, p[f"{name}.gamma"][row], p[f"{name}.beta"][row], p[f"{name}.shift"][row], -limit, limit
+        )
+
+    def scale_scores(self, iteration: int, accumulator: Tensor) -> Tensor:
+        """Score accumulators to int12, LSB 1/32 nat."""
+        p, row = self.parameters, iteration - 1
+        multiplier, shift = p["attention.score.multiplier"][row], p["attention.score.shift"][row]
+        return requantize(accumulator, 0, multiplier, shift, *signed_range(SCORE_BITS))
+
+    def scale_context(self, iteration: int, accumulator: Tensor, exp_sum: Tensor) -> Tensor:
+        """Context accumulators [..., keys' weighted sums] to int8; ``exp_sum`` has one entry per row."""
+        p, row = self.parameters, iteration - 1
+        multiplier, shift = row_scale(
+            exp_sum, int(p["attention.context.multiplier"][row]), int(p["attention.context.shift"][row])
+        )
+        return requantize(
+            accumulator, 0, multiplier.unsqueeze(-1), shift.unsqueeze(-1), -OPERAND_MAX, OPERAND_MAX
+        )
+
+    def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yields the named tensors of the embedding for packed tokens; the last is ``embedding.hidden``."""
+        p = self.parameters
+        word = p["embedding.word"][ids].to(torch.int64)
+        position_type = p["embedding.position_type"][types, positions].to(torch.int64)
+        total = saturate_signed((word << EMBEDDING_SHIFT) + position_type, RESIDUAL_BITS)
+        yield "embedding.sum", total
+        normalized = self.norm("embedding.norm", 1, total, OPERAND_MAX)
+        yield "embedding.normalized", normalized
+        operand = normalized.to(torch.int8)
+        yield "embedding.hidden", self.linear("embedding.projection", 1, operand, -HIDDEN_MAX, HIDDEN_MAX)
+
+    def attend(self, iteration: int, hidden: Tensor, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+        """Yields the attention tensors. Grids [B, A, longest, longest] for scores and exponentials, packed
+        rows for everything else; the last is ``attention.context``."""
+        operand = split_hidden(hidden)[0].to(torch.int8)
+        heads, dim = self.config.num_attention_heads, self.config.head_dim
+        grids = {}
+        for part in ("query", "key", "value"):
+            packed = self.linear(f"attention.{part}", iteration, operand, -OPERAND_MAX, OPERAND_MAX)
+            yield f"attention.{part}", packed
+            grid = layout.pad(packed.to(torch.int32)).view(layout.batch, layout.longest, heads, dim)
+            grids[part] = grid.transpose(1, 2).reshape(layout.batch * heads, layout.longest, dim)
+        shape = (layout.batch, heads, layout.longest, layout.longest)
+        products = batched_matmul(grids["query"], grids["key"].transpose(1, 2)).view(shape)
+        unused = ~layout.real[:, None, None, :]
+        lowest = signed_range(SCORE_BITS)[0]
+        scores = self.scale_scores(iteration, products).masked_fill(unused, lowest)
+        yield "attention.scores", scores
+        weights = exponentials(scores)[1].masked_fill(unused, 0)
+        yield "attention.exponentials", weights
+        mixed = batched_matmul(
+            weights.to(torch.int32).view(-1, layout.longest, layout.longest), grids["value"]
+        ).view(layout.batch, heads, layout.longest, dim)
+        context = self.scale_context(iteration, mixed, weights.sum(-1))
+        yield (
+            "attention.context",
+            layout.pack(context.transpose(1, 2).reshape(layout.batch, layout.longest, -1)),
+        )
+
+    def layer(self, iteration: int, hidden: Tensor, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+        """Yields every named tensor of one application of the layer; the last is ``hidden``."""
+        context = hidden
+        for name, tensor in self.attend(iteration, hidden, layout):
+            yield name, tensor
+            context = tensor
+        wide = signed_range(RESIDUAL_BITS)
+        update = self.linear("attention.output", iteration, context.to(torch.int8), *wide)
+        residual = add_residual(hidden, update)
+        yield "attention.residual", residual
+        middle = self.norm("attention.norm", iteration, residual, HIDDEN_MAX)
+        yield "attention.hidden", middle
+        index = self.linear(
+            "ffn.intermediate",
+            iteration,
+            split_hidden(middle)[0].to(torch.int8),
+            *signed_range(TABLE_INDEX_BITS),
+        )
+        activation = lookup(self.parameters["ffn.table"][iteration - 1], index)
+        yield "ffn.activation", activation
+        update = self.linear("ffn.output", iteration, activation.to(torch.int8), *wide)
+        residual = add_residual(middle, update)
+        yield "ffn.residual", residual
+        yield "hidden", self.norm("ffn.norm", iteration, residual, HIDDEN_MAX)
+
+    def classify(self, iteration: int, first: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yields pooler output and logits of the first tokens' hidden states [B, H]."""
+        operand = split_hidden(first)[0].to(torch.int8)
+        index = self.linear("pooler", iteration, operand, *signed_range(TABLE_INDEX_BITS))
+        output = lookup(self.parameters["pooler.table"][iteration - 1], index)
+        yield "pooler.output", output
+        logits = self.linear("classifier", iteration, output.to(torch.int8), *signed_range(LOGIT_BITS))
+        yield "logits", logits
+
+    # ----------------------------------------------------------------- helpers
+
+    def _check(self, index: int, sentence: Sentence) -> None:
+        ids, types = sentence
+        config = self.config
+        if not 1 <= len(ids) <= config.max_position_embeddings:
+            raise ValueError(
+                f"sentence {index} has {len(ids)} tokens, not in 1..{config.max_position_embeddings}"
+            )
+        if len(types) != len(ids):
+            raise ValueError(f"sentence {index} has {len(ids)} ids and {len(types)} token types")
+        for kind, values, bound in (
+            ("id", ids, config.vocab_size),
+            ("token type", types, config.type_vocab_size),
+        ):
+            wrong = [v for v in values if not 0 <= v < bound]
+            if wrong:
+                raise ValueError(f"sentence {index}: {kind} {wrong[0]} is not in 0..{bound - 1}")
+
+    @staticmethod
+    def _batches(sentences: Sequence[Sentence], batch_tokens: int) -> Iterator[list[int]]:
+        """Indices by rising length, cut where a batch would exceed ``batch_tokens`` padded tokens."""
+        if batch_tokens < 1:
+            raise ValueError(f"batch_tokens {batch_tokens} is below 1")
+        batch: list[int] = []
+        for index in sorted(range(len(sentences)), key=lambda i: len(sentences[i][0])):
+            if batch and (len(batch) + 1) * len(sentences[index][0]) > batch_tokens:
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
+
+
+class _Batch:
+    """Sentences on their way through the iterations together."""
+
+    def __init__(
+        self,
+        model: GoldenModel,
+        sentences: Sequence[Sentence],
+        policy: FixedExitPolicy,
+        trace: Trace | None,
+    ) -> None:
+        self.model, self.policy, self.trace = model, policy, trace
+        device = model.device
+        self.members = list(range(len(sentences)))
+        """Which sentences are still in."""
+        self.layout = Layout(torch.tensor([len(ids) for ids, _ in sentences], device=device))
+        self.ids = torch.tensor([i for ids, _ in sentences for i in ids], device=device)
+        self.types = torch.tensor([t for _, types in sentences for t in types], device=device)
+        positions = [p for ids, _ in sentences for p in range(len(ids))]
+        self.positions = torch.tensor(positions, device=device)
+        self.state = ExitState(policy, len(sentences), device)
+        self.steps: list[list[tuple[Tensor, Confidence]]] = [[] for _ in sentences]
+        self.taps: list[dict[str, Tensor]] = [{} for _ in sentences]
+
+    def run(self) -> list[SentenceResult]:
+        """All iterations until the last sentence has left."""
+        model, count = self.model, self.model.config.num_hidden_layers
+        hidden = torch.empty(0, dtype=torch.int64)
+        for name, tensor in model.embed(self.ids, self.types, self.positions):
+            self._tap_rows(name, tensor)
+            hidden = tensor
+        for iteration in range(1, count + 1):
+            for name, tensor in model.layer(iteration, hidden, self.layout):
+                full = f"iteration.{iteration}.{name}"
+                if tensor.dim() == 4:
+                    self._tap_grids(full, tensor)
+                else:
+                    self._tap_rows(full, tensor)
+                hidden = tensor
+            leaving = self._classify(iteration, hidden, last=iteration == count)
+            hidden = self._compact(hidden, ~leaving)
+            if not self.members:
+                break
+        return [self._result(steps, taps) for steps, taps in zip(self.steps, self.taps, strict=True)]
+
+    def _classify(self, iteration: int, hidden: Tensor, last: bool) -> Tensor:
+        logits = hidden
+        for name, tensor in self.model.classify(iteration, hidden[self.layout.first]):
+            self._tap_each(f"iteration.{iteration}.{name}", tensor)
+            logits = tensor
+        confidence = integer_confidence(logits)
+        leaving = self.state.step(confidence, last)
+        for slot, member in enumerate(self.members):
+            self.steps[member].append((logits[slot], confidence[slot]))
+        prefix = f"iteration.{iteration}.exit"
+        self._tap_each(f"{prefix}.probabilities", confidence.probabilities)
+        self._tap_each(f"{prefix}.entropy", confidence.entropy)
+        self._tap_each(f"{prefix}.entropy_raw", confidence.entropy_raw)
+        self._tap_each(f"{prefix}.decision", leaving.to(torch.int64))
+        self._tap_each(f"{prefix}.label", confidence.label)
+        return leaving
+
+    def _compact(self, hidden: Tensor, remaining: Tensor) -> Tensor:
+        """Drops the sentences that left; returns the hidden rows of those that remain."""
+        if bool(remaining.all()):
+            return hidden
+        rows = remaining.repeat_interleave(self.layout.lengths)
+        self.members = [m for m, stays in zip(self.members, remaining.tolist(), strict=True) if stays]
+        self.state.keep(remaining)
+        if self.members:
+            self.layout = Layout(self.layout.lengths[remaining])
+        return hidden[rows]
+
+    def _tap_rows(self, name: str, packed: Tensor) -> None:
+        if self.trace is not None and self.trace.wants(name):
+            parts = packed.cpu().split(self.layout.lengths.tolist())
+            for member, part in zip(self.members, parts, strict=True):
+                self.taps[member][name] = part.clone()
+
+    def _tap_grids(self, name: str, grid: Tensor) -> None:
+        if self.trace is not None and self.trace.wants(name):
+            for member, part, length in zip(
+                self.members, grid.cpu(), self.layout.lengths.tolist(), strict=True
+            ):
+                self.taps[member][name] = part[:, :length, :length].clone()
+
+    def _tap_each(self, name: str, values: Tensor) -> None:
+        if self.trace is not None and self.trace.wants(name):
+            for member, part in zip(self.members, values.cpu(), strict=True):
+                self.taps[member][name] = part.clone()
+
+    @staticmethod
+    def _result(steps: list[tuple[Tensor, Confidence]], taps: dict[str, Tensor]) -> SentenceResult:
+        confidence = Confidence.stack([c for _, c in steps])
+        probabilities = confidence.probabilities.cpu()
+        return SentenceResult(
+            label=int(probabilities[-1].argmax()),
+            exit_iteration=len(steps),
+            logits=torch.stack([z for z, _ in steps]).cpu(),
+            probabilities=probabilities,
+            entropy=confidence.entropy.cpu(),
+            entropy_raw=confidence.entropy_raw.cpu(),
+            taps=taps,
+        )
