@@ -1,9 +1,9 @@
-"""The ``elbert`` command: collects each package's commands and turns failures into messages and exit codes.
+"""The ``elbert`` command: one table of its subcommands, and failures as messages and exit codes.
 
 Exit codes: 0 done, 1 a promise did not hold (a mismatch, a failed tool), 2 bad usage or input,
-130 interrupted (typer's).
-Every package with commands has a module ``commands`` with ``register(app)``. Those modules import nothing
-heavy (torch, amaranth, transformers) at their top, so that ``elbert --help`` answers at once.
+130 interrupted (typer's), 141 nobody reads the output any more.
+Modules of ``elbert.commands`` import nothing heavy (torch, amaranth, transformers) at their top, so that
+``elbert --help`` and shell completion answer at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,38 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module, metadata
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from golden_model.results import PromiseBroken
+from elbert.terminal import degrade, shorten
+from golden_model.errors import PromiseBroken
 
-COMMAND_MODULES = (
-    "elbert.commands.run",
-    "elbert.commands.model",
-    "elbert.commands.quantize",
-    "elbert.commands.report",
-    "elbert.commands.synth",
+COMMANDS = (
+    ("run", "elbert.commands.run:run"),
+    ("simulate", "elbert.commands.simulate:simulate"),
+    ("train", "elbert.commands.train:train"),
+    ("pretrain", "elbert.commands.pretrain:pretrain"),
+    ("eval", "elbert.commands.evaluate:evaluate"),
+    ("export", "elbert.commands.export:export"),
+    ("quantize", "elbert.commands.quantize:quantize"),
+    ("study exits", "elbert.commands.study.exits:exits"),
+    ("report decisions", "elbert.commands.report.decisions:decisions"),
+    ("report exits", "elbert.commands.report.exits:exits"),
+    ("synth", "elbert.commands.synth:synth"),
 )
-"""Modules with ``register(app)``, in the order of ``elbert --help``."""
+"""Name (of two words: group and name in it) and function, in the order of ``elbert --help``."""
+
+GROUPS = {
+    "study": "Experiments that compare methods, as a paper reports them.",
+    "report": "Pages and pictures of what a model does.",
+}
 
 TRACEBACK_VARIABLE = "ELBERT_TRACEBACK"
 """Environment variable: if set and not empty, failures keep their traceback."""
+
+LONGEST_MESSAGE = 600
+"""Characters of an error message; a reader that quotes its input shortens that itself."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -42,7 +56,6 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="elbert",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -55,27 +68,47 @@ def build_app() -> typer.Typer:
     ) -> None:
         """ELBERT: early-exit ALBERT as a bit-exact integer model and an FPGA accelerator."""
 
-    for name in COMMAND_MODULES:
-        module: ModuleType = import_module(name)
-        module.register(app)
+    groups: dict[str, typer.Typer] = {}
+    for path, place in COMMANDS:
+        group, _, name = path.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group])
+            app.add_typer(groups[group], name=group)
+        module, _, function = place.partition(":")
+        (groups[group] if group else app).command(name)(getattr(import_module(module), function))
     return app
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {shorten(message, LONGEST_MESSAGE)}", err=True)
     return code
 
 
 def main() -> None:
     """Entry point of the console script; always leaves through ``SystemExit``."""
+    degrade()
     try:
         build_app()()
+    except BrokenPipeError:
+        # results are saved before they are shown, so nothing is lost; what is buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (PromiseBroken, ValueError, OSError) as failure:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        message = str(failure) or type(failure).__name__
-        sys.exit(_fail(message, 1 if isinstance(failure, PromiseBroken) else 2))
+        sys.exit(_fail(describe(failure), 1 if isinstance(failure, PromiseBroken) else 2))
 
 
-if __name__ == "__main__":
-    main()
+def describe(failure: Exception) -> str:
+    """A failure in one line, pydantic's several as one each, without the address of its documentation."""
+    errors = getattr(failure, "errors", None)
+    if callable(errors):
+        parts = []
+        for error in errors(include_url=False):
+            place = ".".join(str(part) for part in error["loc"])
+            reason = str(error.get("ctx", {}).get("error") or error["msg"])
+            if place and error["type"] != "value_error":
+                reason = f"{place} {error['input']!r}: {reason[:1].lower()}{reason[1:]}"
+            parts.append(reason)
+        return "; ".join(parts)
+    return str(failure) or type(failure).__name__

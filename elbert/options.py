@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golden_model.config import PRESETS
+from golden_model.config import PRESETS, ElbertConfig, find_preset
 
 if TYPE_CHECKING:
     from golden_model.exits import ExitPolicy
@@ -30,6 +30,9 @@ DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
+
+RunDirOption = Annotated[Path, typer.Option(help="Logs, traces, and waves of a failure go here.")]
+ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
 
 PresetOption = Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")]
@@ -72,3 +75,18 @@ def make_policy(
             "patience": patience,
         }
     )
+
+
+def read_config(preset: str, file: Path | None) -> ElbertConfig:
+    """The geometry of a preset, or of a Hugging Face ``config.json``; raises ValueError for neither."""
+    if file is not None:
+        return ElbertConfig.from_json(file)
+    return find_preset(preset)
+
+
+def use_threads(count: int | None) -> None:
+    """Has PyTorch compute with so many threads; None: as many as it chooses."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)

@@ -1,12 +1,37 @@
-"""Where PyTorch computes."""
+"""Where PyTorch computes: on which device, and as which of the processes that were launched."""
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import timedelta
+from typing import Any
 
 import torch
 
-from golden_model.train.processes import process_count, shared_state
+PATIENCE = timedelta(hours=2)
+"""Longest that one process waits for another."""
+
+
+def process_count() -> int:
+    """Processes the launcher started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def shared_state(cpu: bool) -> Any:
+    """Accelerate's state of the launched processes; joins them on the first call.
+
+    Raises:
+        ValueError: accelerate is not installed.
+    """
+    try:
+        from accelerate import PartialState
+    except ImportError as missing:
+        raise ValueError(
+            f"{process_count()} processes were launched, and the package accelerate is not installed: "
+            f"install the extra 'train'"
+        ) from missing
+    return PartialState(cpu=cpu, timeout=PATIENCE)
 
 
 def find_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from golden_model.results import replacing
+from golden_model.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

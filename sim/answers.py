@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from golden_model.config import ElbertConfig
-from golden_model.evaluation.evaluate import Backend, FloatBackend, GoldenBackend, open_backend
+from golden_model.errors import PromiseBroken
+from golden_model.evaluation.backends import Backend, FloatBackend, GoldenBackend, open_backend
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.integer.model import Sentence
 from golden_model.integer.ops.exit_math import ONE
-from golden_model.results import PromiseBroken
 from hw.image import build_image
 from hw.params import Machine
 from sim.build import BuildOptions, build

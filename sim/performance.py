@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from golden_model.config import find_preset
-from golden_model.evaluation.evaluate import model_folder
-from golden_model.integer.checkpoint import IntegerCheckpoint, random_checkpoint
-from golden_model.integer.synthetic import random_sentence
+from golden_model.evaluation.backends import model_folder
+from golden_model.integer.checkpoint import IntegerCheckpoint
+from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from hw.params import Machine, ceil_div
 from sim.machine import Job, Report, simulate
 

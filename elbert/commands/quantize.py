@@ -1,4 +1,4 @@
-"""Commands of quantisation: ``quantize``, and the studies."""
+"""``elbert quantize``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from elbert import options
-from elbert.commands import study as studies
+from elbert.progress import bars
+from elbert.tables import print_table
 
 
 def choose_sentences(count: int, samples: int, seed: int) -> list[int]:
@@ -57,10 +58,10 @@ def quantize(
     """Calibrates a float checkpoint and writes the integer one."""
     from golden_model.data.tables import Columns
     from golden_model.data.tasks import check_source, open_data
-    from golden_model.evaluation.evaluate import progress_bar
+    from golden_model.files import sha256_of, write_json
     from golden_model.float.albert import load_float
     from golden_model.integer.checkpoint import TENSOR_FILE
-    from golden_model.results import header, sha256_of, write_json
+    from golden_model.provenance import header
     from quant.calibrate import calibrate
     from quant.schemes import Scheme
 
@@ -83,7 +84,7 @@ def quantize(
         "samples": samples,
         "seed": seed,
     }
-    with progress_bar("calibration", samples, quiet) as progress:
+    with bars(quiet)("calibration", samples) as progress:
         checkpoint = calibrate(model, sentences, scheme, provenance, progress)
     checkpoint.save(output_dir, copy_from=float_dir)
     digest = sha256_of(output_dir / TENSOR_FILE)
@@ -113,8 +114,7 @@ def _compare(
     quiet: bool,
 ) -> dict[str, Any]:
     """Accuracy of both forms per iteration; printed unless quiet."""
-    from golden_model.evaluation.evaluate import evaluate_file
-    from golden_model.results import print_table
+    from golden_model.evaluation.score import evaluate_file
 
     results = {
         backend: evaluate_file(
@@ -124,7 +124,7 @@ def _compare(
             task=task,
             columns=None if task is not None else columns,
             limit=limit,
-            quiet=quiet,
+            bars=bars(quiet),
         )
         for backend, folder in (("float", float_dir), ("golden", output_dir))
     }
@@ -147,9 +147,3 @@ def _compare(
         "golden": lists["golden"],
         "points_lost": loss,
     }
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this package to ``app``."""
-    app.command("quantize")(quantize)
-    app.add_typer(studies.app, name="study")

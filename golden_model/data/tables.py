@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from golden_model.results import sha256_of
+from golden_model.files import sha256_of
 
 _SUFFIXES = (".tsv", ".csv", ".label", ".tsv.xz", ".csv.xz")
 _TEXT_NAMES = ("sentence", "text", "sentence1", "question1", "#1 String", "content")

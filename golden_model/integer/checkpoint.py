@@ -20,6 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
+from golden_model.files import replacing, write_text
 from golden_model.numerics import (
     EXP_SUM_BITS,
     MULTIPLIER_BITS,
@@ -28,7 +29,6 @@ from golden_model.numerics import (
     SHIFT_BITS,
     TABLE_SIZE,
 )
-from golden_model.results import replacing, write_text
 
 FORMAT_VERSION = 1
 TENSOR_FILE = "integer.safetensors"
@@ -196,15 +196,6 @@ class IntegerCheckpoint:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / METADATA_FILE}: config: {error}") from error
         return cls(config, tensors, document["metadata"])
-
-
-def random_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
-    """A valid random integer checkpoint whose tensors fill their ranges; see ``synthetic``."""
-    from golden_model.integer.synthetic import (
-        make_checkpoint,  # it runs the golden model, which reads this file
-    )
-
-    return make_checkpoint(config, seed)
 
 
 def _read_document(path: Path) -> dict[str, Any]:

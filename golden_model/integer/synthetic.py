@@ -47,7 +47,7 @@ CALIBRATION_SENTENCES = 24
 CALIBRATION_TOKENS = 384
 
 
-def make_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
+def random_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
     """A valid checkpoint with random weights; the same seed gives the same integers.
 
     Args:

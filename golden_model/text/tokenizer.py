@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from golden_model.results import write_text
+from golden_model.files import write_text
 from golden_model.text.sentencepiece import read_sentencepiece
 
 TOKENIZER_FILE = "tokenizer.json"

@@ -11,12 +11,12 @@ import torch
 
 from golden_model.data.metrics import iteration_scores
 from golden_model.data.tables import TextDataset
+from golden_model.files import replacing, write_json
 from golden_model.float.albert import ElbertForSequenceClassification, load_float
 from golden_model.float.batches import encode
+from golden_model.float.files import EXIT_WEIGHTS_FILE, RECORD_FILE, WEIGHTS_FILE, write_checkpoint
 from golden_model.float.logits import all_logits
-from golden_model.results import replacing, write_json
 from golden_model.text.tokenizer import ElbertTokenizer
-from golden_model.train.files import EXIT_WEIGHTS_FILE, RECORD_FILE, WEIGHTS_FILE, write_checkpoint
 from golden_model.train.initialise import keep_vocabulary
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from golden_model.data.metrics import iteration_scores
 from golden_model.float.batches import Encoded, collate
+from golden_model.float.files import EXIT_WEIGHTS_FILE, save_tensors, write_checkpoint
 from golden_model.float.logits import all_logits
 from golden_model.float.methods.count import Work, count
 from golden_model.float.methods.files import write_heads
@@ -22,7 +23,6 @@ from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import TWO_STAGES
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.distillation import Distillation
-from golden_model.train.files import EXIT_WEIGHTS_FILE, save_tensors, write_checkpoint
 from golden_model.train.loss import EXIT_WEIGHT_START, ExitLoss, FixedLoss, JointLoss
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name, training_order
-from golden_model.train.files import STATE_FILE
-from golden_model.train.trainer import Trainer
+from golden_model.train.trainer import STATE_FILE, Trainer
+from golden_model.train.watch import Watch
 
 STAGE_ONE = "stage-1"
 """Folder, in a two-stage method's own, of the first stage it trains itself."""
@@ -33,7 +33,7 @@ def train_method(
     stage_one: Path | None = None,
     resume: bool = False,
     stop_after: int | None = None,
-    quiet: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Trains a method; one of two stages without ``stage_one`` trains that first, into ``output/stage-1``.
 
@@ -45,7 +45,7 @@ def train_method(
         stage_one: A finished run of the plain ALBERT, for a two-stage method and for ELBERT.
         resume: Continue what is there; a finished first stage is taken as it is.
         stop_after: Pause after this many steps in all, of the stage that is being trained.
-        quiet: No output.
+        watch: Told how it goes.
 
     Returns:
         The record; of the first stage, when ``stop_after`` ended that.
@@ -56,10 +56,10 @@ def train_method(
     check_folder(output, resume)
     if method in TWO_STAGES and stage_one is None:
         stage_one = output / STAGE_ONE
-        record = run(prepare(stage_one, method="albert"), stop_after, quiet)
+        record = run(prepare(stage_one, method="albert"), stop_after, watch)
         if record["step"] < record["total_steps"]:
             return record
-    return run(prepare(output, method=method, iterations=iterations, stage_one=stage_one), stop_after, quiet)
+    return run(prepare(output, method=method, iterations=iterations, stage_one=stage_one), stop_after, watch)
 
 
 def train_all(
@@ -68,7 +68,7 @@ def train_all(
     *,
     after_albert: bool = False,
     report: Callable[[str, Trainer], None] = lambda name, trainer: None,
-    quiet: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Trains every run of ``methods.names.compared_runs`` into ``output/<name>``, with the same options.
 
@@ -80,7 +80,7 @@ def train_all(
         output: Folder of the runs.
         after_albert: ELBERT starts from the plain ALBERT of full depth too.
         report: Told each run's name and trainer before it goes on.
-        quiet: No output.
+        watch: Told how it goes.
 
     Returns:
         JSON-able: header, and per name a :func:`summary`.
@@ -100,7 +100,7 @@ def train_all(
             trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
         trainer.resume()  # what is reported is where it goes on
         report(name, trainer)
-        found[name] = summary(run(trainer, None, quiet))
+        found[name] = summary(run(trainer, None, watch))
     return {"header": top, "methods": found}
 
 
@@ -113,10 +113,10 @@ def check_folder(output: Path, resume: bool) -> None:
         raise ValueError(f"{output} holds no {STATE_FILE} to resume from")
 
 
-def run(trainer: Trainer, stop_after: int | None = None, quiet: bool = False) -> dict[str, Any]:
+def run(trainer: Trainer, stop_after: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """Begins a run or goes on with it; a finished one stays as it is. Returns its record."""
     trainer.resume()
-    return trainer.record() if trainer.finished else trainer.run(stop_after=stop_after, quiet=quiet)
+    return trainer.record() if trainer.finished else trainer.run(stop_after=stop_after, watch=watch)
 
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from torch import nn
 
 from golden_model.config import ElbertConfig
 from golden_model.devices import find_device
+from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
-from golden_model.results import sha256_of
+from golden_model.float.files import WEIGHTS_FILE, write_checkpoint
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.distillation import BertTeacher, Distillation, hidden_errors, iteration_of_layer
-from golden_model.train.files import WEIGHTS_FILE, write_checkpoint
 from golden_model.train.initialise import LAYER, copy_layer, fresh, from_bert_layer
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.texts import digest, hold_out

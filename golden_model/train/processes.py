@@ -10,40 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
 
 import torch
 from torch import nn
 
-PATIENCE = timedelta(hours=2)
-"""Longest that one process waits for another."""
-
-
-def process_count() -> int:
-    """Processes the launcher started; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+from golden_model.devices import process_count, shared_state
 
 
 def is_main() -> bool:
     """Whether this process is the one that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def shared_state(cpu: bool) -> Any:
-    """Accelerate's state of the launched processes; joins them on the first call.
-
-    Raises:
-        ValueError: accelerate is not installed.
-    """
-    try:
-        from accelerate import PartialState
-    except ImportError as missing:
-        raise ValueError(
-            f"{process_count()} processes were launched, and the package accelerate is not installed: "
-            f"install the extra 'train'"
-        ) from missing
-    return PartialState(cpu=cpu, timeout=PATIENCE)
 
 
 @contextmanager

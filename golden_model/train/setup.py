@@ -14,15 +14,15 @@ from golden_model.config import ElbertConfig
 from golden_model.data.tables import Columns, TextDataset, load_dataset, read_texts
 from golden_model.data.tasks import load_task
 from golden_model.devices import find_device
+from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification, name_labels
 from golden_model.float.batches import Encoded, encode
+from golden_model.float.files import WEIGHTS_FILE
 from golden_model.float.methods.files import read_model, weights_sha256
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES
-from golden_model.results import sha256_of
 from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
-from golden_model.train.files import WEIGHTS_FILE
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
 from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
 from golden_model.train.teacher import TeacherLabels

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from golden_model.data.metrics import scores
 from golden_model.float.batches import Encoded, collate
+from golden_model.float.files import write_checkpoint
 from golden_model.train.distillation import BertTeacher
-from golden_model.train.files import write_checkpoint
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions
 

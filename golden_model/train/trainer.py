@@ -12,14 +12,18 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 
-from golden_model.float.batches import epoch_batches
-from golden_model.results import PromiseBroken, header
-from golden_model.train.files import STATE_FILE, save_tensors
+from golden_model.errors import PromiseBroken
+from golden_model.float.files import save_tensors
+from golden_model.provenance import header
+from golden_model.train.batches import epoch_batches
 from golden_model.train.objective import Objective
 from golden_model.train.processes import Processes
+from golden_model.train.watch import Watch
+
+STATE_FILE = "state.safetensors"
+"""Everything that resuming needs."""
 
 REPLANNED = ("epochs", "max_steps", "evaluate_every", "save_every")
 """Options that may differ on resume."""
@@ -262,46 +266,36 @@ class Trainer:
         self.step += 1
         return value
 
-    def run(self, stop_after: int | None = None, quiet: bool = False) -> dict[str, Any]:
+    def run(self, stop_after: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
         """Trains to the end, or until ``stop_after`` steps are done in all; returns the record.
 
         On KeyboardInterrupt it saves first; what is lost on a kill is less than ``save_every`` steps.
         """
         goal = self.total_steps if stop_after is None else min(stop_after, self.total_steps)
-        quiet = quiet or self.processes.index > 0
+        if watch is None or self.processes.index > 0:
+            watch = Watch()
         self._recent.clear()
         self.objective.module.train()
-        columns = (
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-        )
         began, before = time.monotonic(), self.seconds
         epoch, batches = -1, []
-        with Progress(*columns, disable=quiet) as progress:
-            task = progress.add_task("", total=self.total_steps, completed=self.step)
-            try:
-                while self.step < goal:
-                    if self.step // self.steps_per_epoch != epoch:
-                        epoch = self.step // self.steps_per_epoch
-                        batches = self.batches(epoch)
-                    self._recent.append(self.train_step(batches[self.step % self.steps_per_epoch]))
-                    self.seconds = before + time.monotonic() - began
-                    mean = sum(self._recent) / len(self._recent)
-                    progress.update(task, completed=self.step, description=f"loss {mean:.3f}")
-                    if self.step % 50 == 0 and not quiet and not progress.console.is_terminal:
-                        print(f"step {self.step} loss {mean:.4f} seconds {self.seconds:.0f}", flush=True)
-                    if self.step % self.options.evaluate_every == 0 or self.step == self.total_steps:
-                        entry = self.evaluate()
-                        if not quiet:
-                            progress.console.print(f"step {self.step}: {self.objective.describe(entry)}")
-                    elif self.step % self.options.save_every == 0:
-                        self.write_latest()
-            except KeyboardInterrupt:
-                self.save_state()
-                raise
+        watch.begin(self.step, self.total_steps)
+        try:
+            while self.step < goal:
+                if self.step // self.steps_per_epoch != epoch:
+                    epoch = self.step // self.steps_per_epoch
+                    batches = self.batches(epoch)
+                self._recent.append(self.train_step(batches[self.step % self.steps_per_epoch]))
+                self.seconds = before + time.monotonic() - began
+                watch.step(self.step, sum(self._recent) / len(self._recent), self.seconds)
+                if self.step % self.options.evaluate_every == 0 or self.step == self.total_steps:
+                    watch.evaluated(f"step {self.step}: {self.objective.describe(self.evaluate())}")
+                elif self.step % self.options.save_every == 0:
+                    self.write_latest()
+        except KeyboardInterrupt:
+            self.save_state()
+            raise
+        finally:
+            watch.end()
         self.save_state()
         self.processes.wait()  # what the main process wrote is there for all
         return self.record()

@@ -13,7 +13,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
-from golden_model.results import ROOT, write_text
+from golden_model.files import write_text
+from golden_model.provenance import ROOT
 from hw.bus.axi_lite import AxiLiteSlave
 from hw.interfaces import (
     COUNTER_BITS,

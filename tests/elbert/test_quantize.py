@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from elbert.commands.quantize import choose_sentences, register
+from elbert.cli import build_app
+from elbert.commands.quantize import choose_sentences
+from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
-from golden_model.results import sha256_of
 from golden_model.text.tokenizer import ElbertTokenizer
 
 
 def run(*arguments: str | Path) -> tuple[int, str, BaseException | None]:
     """Exit code, output and exception of the command."""
-    app = typer.Typer()
-    register(app)
+    app = build_app()
     app.callback()(lambda: None)  # with a callback a single command keeps its name
     result = CliRunner().invoke(app, ["quantize", *map(str, arguments)])
     return result.exit_code, result.output, result.exception

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from elbert.bundled import BUNDLED
 from elbert.commands.run import read_sentences
-from golden_model.results import BUNDLED
 from hw.params import parse_array
 
 
 def elbert(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "elbert.cli", *arguments],
+        [sys.executable, "-m", "elbert", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -17,7 +17,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from golden_model.config import PRESETS
-from golden_model.results import ROOT, PromiseBroken
+from golden_model.errors import PromiseBroken
+from golden_model.provenance import ROOT
 from hw.emit import to_verilog
 from hw.synth import designs, flow, tools
 from hw.synth.devices import DEVICES, Resources, find_device, shortages, smallest_that_fits
@@ -63,7 +64,7 @@ class Sink(wiring.Component):
 
 def elbert(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "elbert.cli", *arguments],
+        [sys.executable, "-m", "elbert", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

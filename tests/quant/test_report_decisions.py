@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
-from elbert.commands.report import register
+from elbert.bundled import BUNDLED
+from elbert.cli import build_app
 from golden_model.data.tables import TextDataset, load_dataset
-from golden_model.evaluation.evaluate import FloatBackend, evaluate, label_names, open_backend, tokenize
+from golden_model.evaluation.backends import FloatBackend, label_names, open_backend, tokenize
+from golden_model.evaluation.score import evaluate
 from golden_model.exits import ExitPolicy
+from golden_model.files import sha256_of
 from golden_model.integer.model import GoldenModel
 from golden_model.integer.synthetic import random_sentences
-from golden_model.results import BUNDLED, sha256_of
 from quant.calibrate import calibrate
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, shares, spread
 from quant.report.decisions.figures import MAX_TOKENS, decisions, principal_components
@@ -393,8 +394,7 @@ def test_policy_lines_hold_what_the_mode_uses() -> None:
 
 def run(*arguments: str | Path) -> tuple[int, str, BaseException | None]:
     """Exit code, output and exception of ``report decisions``."""
-    app = typer.Typer()
-    register(app)
+    app = build_app()
     app.callback()(lambda: None)
     result = CliRunner().invoke(app, ["report", "decisions", *map(str, arguments)])
     return result.exit_code, result.output, result.exception

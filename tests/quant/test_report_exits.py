@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from elbert.commands.report import register
+from elbert.cli import build_app
 from quant.report.exits.gather import gather, read_studies
 from quant.report.exits.table import markdown
 from quant.studies.exits.comparison import BUDGETS, LOSSES
@@ -96,8 +95,7 @@ def test_markdown_holds_every_figure() -> None:
 
 
 def run(*arguments: object) -> Result:
-    app = typer.Typer()
-    register(app)
+    app = build_app()
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 

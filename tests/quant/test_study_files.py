@@ -11,23 +11,22 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from elbert.commands.quantize import register
+from elbert.cli import build_app
 from golden_model.data.tables import TextDataset
 from golden_model.data.tasks import load_task
-from golden_model.evaluation.evaluate import evaluate_file
+from golden_model.evaluation.score import evaluate_file
 from golden_model.exits import ExitPolicy
 from golden_model.float.albert import ElbertForSequenceClassification, load_float
+from golden_model.float.files import write_checkpoint
 from golden_model.float.methods.files import write_heads
 from golden_model.float.methods.load import load_method
 from golden_model.float.methods.model import ExitModel
 from golden_model.integer.checkpoint import IntegerCheckpoint
-from golden_model.train.files import write_checkpoint
 from quant.calibrate import calibrate
 from quant.studies.exits.grids import Setting
 from quant.studies.exits.sources import Source, expected_names, find_forms, find_runs
@@ -197,13 +196,13 @@ def test_rows_are_known_by_their_text_alone(data: TextDataset) -> None:
 def test_tables_hold_what_the_models_say(model_folder: Path, data_root: Path, data: TextDataset) -> None:
     floating, golden = (source.compute("sst2", data) for source in find_forms(model_folder))
     for table, backend in ((floating, "float"), (golden, "golden")):
-        direct = evaluate_file(backend, model_folder, data_root / "SST-2", quiet=True)
+        direct = evaluate_file(backend, model_folder, data_root / "SST-2")
         right = (table.labels == torch.tensor(data.labels)).double().mean(1)
         assert right.tolist() == pytest.approx(direct["accuracy_per_iteration"])
         assert table.facts.checkpoint_sha256 == direct["header"]["checkpoint_sha256"]
         assert table.facts.data_sha256 == direct["data"]["sha256"]
         policy = ExitPolicy(mode="bias_1", delta=0.3, window=2, margin=0.05)
-        told = evaluate_file(backend, model_folder, data_root / "SST-2", policy, quiet=True)
+        told = evaluate_file(backend, model_folder, data_root / "SST-2", policy)
         exits = sweep(table, [Setting(policy)]).exits[0]
         assert torch.bincount(exits.long(), minlength=5)[1:].tolist() == told["exits"]
     assert golden.facts.checkpoint_sha256 == IntegerCheckpoint.load(model_folder / "integer").sha256
@@ -354,8 +353,7 @@ def test_every_table_of_the_project_is_whole() -> None:
 
 def run(*arguments: str | Path | int) -> tuple[int, str, BaseException | None]:
     """Exit code, output and exception of ``study exits``."""
-    app = typer.Typer()
-    register(app)
+    app = build_app()
     result = CliRunner().invoke(app, ["study", "exits", *map(str, arguments)])
     return result.exit_code, result.output, result.exception
 

@@ -9,9 +9,9 @@ import torch
 
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.exits import ExitMode, FixedExitPolicy
-from golden_model.integer.checkpoint import IntegerCheckpoint, random_checkpoint
+from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.model import GoldenModel, Sentence
-from golden_model.integer.synthetic import random_sentence
+from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from hw.image import build_image
 from hw.params import Machine
 from sim.driver import policy_settings

@@ -9,11 +9,11 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from golden_model.files import sha256_of
 from golden_model.float.albert import load_float
+from golden_model.float.files import RECORD_FILE, WEIGHTS_FILE, save_tensors
 from golden_model.float.methods.model import ExitModel
-from golden_model.results import sha256_of
 from golden_model.text.tokenizer import ElbertTokenizer
-from golden_model.train.files import RECORD_FILE, WEIGHTS_FILE, save_tensors
 
 HEADS_FILE = "exits.safetensors"
 """The heads a method adds: ``<iteration from 0>.<name>``."""

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from golden_model.data.tables import TextDataset
-from golden_model.evaluation.evaluate import Progress, evaluate, tokenize
+from golden_model.evaluation.backends import tokenize
+from golden_model.evaluation.score import evaluate
 from golden_model.exits import ExitMode, ExitPolicy, stage_two_length
 from golden_model.integer.model import Sentence
-from golden_model.results import header
+from golden_model.progress import Progress
+from golden_model.provenance import header
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, spread
 from quant.report.decisions.record import Recorder, Recording
 

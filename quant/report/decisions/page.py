@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from golden_model.results import write_text
+from golden_model.files import write_text
 from quant import style
 
 SCRIPTS = ("chart.js", "sentences.js", "aggregates.js", "attention.js", "projection.js", "main.js")

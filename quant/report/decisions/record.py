@@ -14,14 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from golden_model.evaluation.evaluate import (
-    Answers,
-    Backend,
-    FloatBackend,
-    GoldenBackend,
-    Progress,
-    open_backend,
-)
+from golden_model.evaluation.backends import Answers, Backend, FloatBackend, GoldenBackend, open_backend
 from golden_model.exits import (
     AnyPolicy,
     Confidence,
@@ -37,6 +30,7 @@ from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.model import Sentence, Trace
 from golden_model.integer.ops.exit_math import ONE
 from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.progress import Progress
 
 CHUNK = 16
 """Sentences computed together: the hidden states of all their tokens and iterations are held at once."""
@@ -87,7 +81,7 @@ class Recording:
 
 
 class Recorder(Backend, Protocol):
-    """A backend for ``golden_model.evaluation.evaluate`` that computes everything once and remembers it."""
+    """A backend for ``golden_model.evaluation`` that computes everything once and remembers it."""
 
     recording: Recording | None
 
@@ -222,6 +216,6 @@ class GoldenRecorder(_Recorder):
 
 
 def open_recorder(backend: str, folder: Path | str, device: str = "cpu") -> Recorder:
-    """Opens a model folder for recording; raises like ``golden_model.evaluation.evaluate.open_backend``."""
+    """Opens a model folder for recording; raises like ``golden_model.evaluation.backends.open_backend``."""
     opened = open_backend(backend, folder, device)
     return FloatRecorder(opened) if isinstance(opened, FloatBackend) else GoldenRecorder(opened)  # type: ignore[arg-type]

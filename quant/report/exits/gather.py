@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from golden_model.results import header
+from golden_model.provenance import header
 from quant.studies.exits.comparison import BUDGETS
 from quant.studies.exits.contenders import ELBERT, ELBERT_GOLDEN
 from quant.studies.exits.verdict import RIVALS

@@ -1,4 +1,4 @@
-"""The gathered comparison as tables for people and for a README."""
+"""The gathered comparison as rows of tables, and as Markdown for a README."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from golden_model.data.tasks import TASKS
-from golden_model.results import print_table
 from quant.report.exits.gather import HEADLINE
 from quant.studies.exits.comparison import BUDGETS, LOSSES, POINTS
-from quant.studies.exits.figures import METRICS
 from quant.studies.exits.verdict import TITLES
 
 
@@ -64,14 +62,6 @@ def mean_rows(gathered: Mapping[str, Any]) -> Iterator[list[str]]:
 def mean_columns() -> list[str]:
     """Of :func:`mean_rows`."""
     return ["ELBERT against", *(text for key in BUDGETS for text in (f"{key}: points", f"{key}: above on"))]
-
-
-def print_gathered(gathered: Mapping[str, Any]) -> None:
-    """A table for every task, then the means."""
-    for task, found in gathered["tasks"].items():
-        title = f"{title_of(task)}: {METRICS[found['metric']]}, {found['samples']:,} sentences"
-        print_table(title, COLUMNS, rows(found))
-    print_table("ELBERT minus the other, mean over the tasks", mean_columns(), mean_rows(gathered))
 
 
 def markdown(gathered: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from golden_model.data.metrics import scores_many
-from golden_model.results import write_text
+from golden_model.files import write_text
 from quant.studies.exits.comparison import interval
 from quant.studies.exits.contenders import ORACLE, Sweep
 from quant.studies.exits.picking import TIE, Judge

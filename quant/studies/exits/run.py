@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from golden_model.data.tables import TextDataset
-from golden_model.results import header
+from golden_model.provenance import header
 from quant.studies.exits.comparison import compare
 from quant.studies.exits.contenders import (
     ALBERT,

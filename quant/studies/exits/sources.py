@@ -14,22 +14,16 @@ from torch import Tensor
 
 from golden_model.config import ElbertConfig
 from golden_model.data.tables import TextDataset
-from golden_model.evaluation.evaluate import (
-    BACKENDS,
-    Backend,
-    Progress,
-    model_folder,
-    open_backend,
-    progress_bar,
-)
+from golden_model.evaluation.backends import BACKENDS, Backend, model_folder, open_backend
 from golden_model.exits import ExitPolicy
+from golden_model.files import sha256_of
 from golden_model.float.methods.count import albert_exit_macs, layer_macs
 from golden_model.float.methods.files import read_record, weights_sha256
 from golden_model.float.methods.names import METHODS, compared_runs, run_name
 from golden_model.integer.checkpoint import TENSOR_FILE
 from golden_model.integer.model import Sentence
 from golden_model.numerics import LOGIT_FRACTION_BITS
-from golden_model.results import sha256_of
+from golden_model.progress import Bars, Progress, silent
 from golden_model.text.tokenizer import ElbertTokenizer
 from quant.studies.exits.contenders import (
     ALBERT,
@@ -121,8 +115,8 @@ class Source:
         """The checkpoint, loaded once."""
         return self.load()
 
-    def compute(self, task: str, data: TextDataset, quiet: bool = True) -> LogitTable:
-        """One pass over the data without early exit, with a progress bar.
+    def compute(self, task: str, data: TextDataset, bars: Bars = silent) -> LogitTable:
+        """One pass over the data without early exit, shown by ``bars``.
 
         Raises:
             ValueError: the checkpoint is of another method, or has another number of classes than the task.
@@ -136,7 +130,7 @@ class Source:
             )
         longest = opened.config.max_position_embeddings
         sentences = opened.tokenizer.encode_many(data.texts, longest, data.pairs)
-        with progress_bar(self.name, len(data), quiet) as progress:
+        with bars(self.name, len(data)) as progress:
             logits = opened.logits(sentences, progress)
         lengths = [len(ids) for ids, _ in sentences]
         depth = logits.shape[0]

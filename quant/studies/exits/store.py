@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from golden_model.data.tables import TextDataset
+from golden_model.progress import Bars, silent
 from quant.studies.exits.sources import Source
 from quant.studies.exits.table import LogitTable, TableError, rows_digest
 
@@ -50,7 +51,7 @@ class Store:
     published: Path | None = PUBLISHED
     say: Callable[[str], None] = lambda note: None
 
-    def gather(self, sources: Iterable[Source], quiet: bool = True) -> Gathered:
+    def gather(self, sources: Iterable[Source], bars: Bars = silent) -> Gathered:
         """Every table that is published, cached or can be computed; each is kept as soon as it is there.
 
         A checkpoint that is here decides: a table of another one is not taken in its place.
@@ -60,7 +61,7 @@ class Store:
         for source in sources:
             table, origin = self._find(source, rows, found)
             if table is None:
-                table, origin = source.compute(self.task, self.data, quiet), "computed"
+                table, origin = source.compute(self.task, self.data, bars), "computed"
                 table.save(self._cached(source, rows))
             found.tables[source.name], found.origins[source.name] = table, origin
         for path in self._published():

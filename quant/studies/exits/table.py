@@ -23,9 +23,9 @@ from torch import Tensor
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
 from golden_model.data.tables import TextDataset
 from golden_model.exits import AnyPolicy, Confidence, ExitPolicy
+from golden_model.files import replacing
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.ops.exit_math import ONE
-from golden_model.results import replacing
 
 METADATA_KEY = "table"
 DTYPES = {"float": torch.float32, "golden": torch.int32}

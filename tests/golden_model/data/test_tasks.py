@@ -28,8 +28,8 @@ from golden_model.data.tasks import (
     find_task,
     load_task,
 )
-from golden_model.evaluation.evaluate import evaluate_file
-from golden_model.integer.checkpoint import random_checkpoint
+from golden_model.evaluation.score import evaluate_file
+from golden_model.integer.synthetic import random_checkpoint
 from golden_model.text.tokenizer import ElbertTokenizer
 
 NANO = PRESETS["nano"]
@@ -226,7 +226,7 @@ def test_eval_scores_a_task_by_its_own_metric(
     assert (result["task"], result["samples"]) == ("mrpc", len(load_task("mrpc")))
     assert result["metric"] == {"name": "f1", "value": result["f1"]}
     assert "cut by text" in result["data"]["source"]
-    plain = evaluate_file("golden", model, tmp_path / "MRPC" / "train.tsv", limit=3, quiet=True)
+    plain = evaluate_file("golden", model, tmp_path / "MRPC" / "train.tsv", limit=3)
     assert (plain["task"], plain["metric"]["name"]) == (None, "accuracy")
 
 
@@ -237,17 +237,17 @@ def test_eval_names_what_does_not_go_together(
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     write_task(tmp_path, TASKS["fpb"])
     with pytest.raises(ValueError, match="task fpb has 3 classes, the model 2"):
-        evaluate_file("golden", model, None, task="fpb", quiet=True)
+        evaluate_file("golden", model, None, task="fpb")
     with pytest.raises(ValueError, match="name a table or a task"):
-        evaluate_file("golden", model, None, quiet=True)
+        evaluate_file("golden", model, None)
     with pytest.raises(ValueError, match=r"both the table my\.tsv and the task fpb"):
-        evaluate_file("golden", model, "my.tsv", task="fpb", quiet=True)
+        evaluate_file("golden", model, "my.tsv", task="fpb")
     with pytest.raises(ValueError, match="either a table or --task, not neither"):
         check_source(None, None)
     with pytest.raises(ValueError, match="task fpb has its own columns"):
-        evaluate_file("golden", model, None, task="fpb", columns=TASKS["trec"].columns, quiet=True)
+        evaluate_file("golden", model, None, task="fpb", columns=TASKS["trec"].columns)
     with pytest.raises(ValueError, match="task 'mnli' is not one of sst2"):
-        evaluate_file("golden", model, None, task="mnli", quiet=True)
+        evaluate_file("golden", model, None, task="mnli")
 
 
 def plain_texts(data: TextDataset) -> set[str]:

@@ -12,25 +12,18 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from elbert.show.evaluation import print_evaluation
 from golden_model.config import PRESETS
 from golden_model.data.tables import load_dataset
-from golden_model.evaluation.evaluate import (
-    FloatBackend,
-    GoldenBackend,
-    cost_of,
-    evaluate,
-    evaluate_file,
-    model_folder,
-    open_backend,
-    print_evaluation,
-    tokenize,
-)
+from golden_model.evaluation.backends import FloatBackend, GoldenBackend, model_folder, open_backend, tokenize
+from golden_model.evaluation.score import cost_of, evaluate, evaluate_file
 from golden_model.exits import ExitMode, ExitPolicy, exit_iterations
+from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
-from golden_model.integer.checkpoint import IntegerCheckpoint, random_checkpoint
+from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.model import GoldenModel
-from golden_model.results import sha256_of
+from golden_model.integer.synthetic import random_checkpoint
 from golden_model.text.tokenizer import ElbertTokenizer
 
 NANO = PRESETS["nano"]
@@ -72,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("backend", ["float", "golden"])
 def test_without_exit_everything_is_reported(folder: Path, backend: str) -> None:
-    result = evaluate_file(backend, folder, folder / "dev.tsv", quiet=True)
+    result = evaluate_file(backend, folder, folder / "dev.tsv")
     assert json.loads(json.dumps(result)) == result
     assert (result["samples"], result["iterations"]) == (30, 4)
     assert (result["cost"], result["speedup"], result["mean_exit_iteration"]) == (1.0, 1.0, 4.0)
@@ -122,7 +115,7 @@ def test_cost_is_elberts_definition() -> None:
 
 
 def test_the_tables_show_the_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_evaluation(evaluate_file("golden", folder, folder, limit=5, quiet=True))
+    print_evaluation(evaluate_file("golden", folder, folder, limit=5))
     text = capsys.readouterr().out
     assert "golden" in text
     assert "1.00x" in text
@@ -135,8 +128,8 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no golden checkpoint: no integer\.json"):
         model_folder(tmp_path, "golden")
     with pytest.raises(ValueError, match="limit 0 is below 1"):
-        evaluate_file("golden", folder, folder, limit=0, quiet=True)
+        evaluate_file("golden", folder, folder, limit=0)
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nw1\t0\nw2\t2\n")
     with pytest.raises(ValueError, match="class 2, the model 2 classes"):
-        evaluate_file("golden", folder, tmp_path, quiet=True)
+        evaluate_file("golden", folder, tmp_path)
     assert model_folder(folder / "integer", "golden") == folder / "integer"

@@ -16,9 +16,9 @@ from transformers import (
     BertModel,
 )
 
+from elbert.bundled import BUNDLED
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.float.albert import ElbertForSequenceClassification, elbert_config, hugging_face_config
-from golden_model.results import BUNDLED
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.initialise import MINILM_PACKAGE, from_bert_layer, minilm_folder
 

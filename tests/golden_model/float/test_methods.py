@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 from typer.testing import CliRunner
 
-from elbert.commands import model as commands
+from elbert.cli import build_app
 from golden_model.config import PRESETS
 from golden_model.data.tables import load_dataset
-from golden_model.evaluation.evaluate import evaluate, open_backend
+from golden_model.evaluation.backends import open_backend
+from golden_model.evaluation.score import evaluate
+from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import collate, encode
 from golden_model.float.logits import all_logits
@@ -31,7 +32,7 @@ from golden_model.float.methods.heads import Branch
 from golden_model.float.methods.load import load_method
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import METHODS, compared_runs, run_name
-from golden_model.results import ROOT, sha256_of
+from golden_model.provenance import ROOT
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
 from golden_model.train.loss import FixedLoss
@@ -75,7 +76,7 @@ def start(data: Path, **changes: object) -> partial:
 def runs(data: Path, tmp_path_factory) -> tuple[Path, dict]:
     """Every run of a comparison, trained, and what training all of them returned."""
     folder = tmp_path_factory.mktemp("runs")
-    return folder, train_all(start(data), folder, quiet=True)
+    return folder, train_all(start(data), folder)
 
 
 def nano(method: str, iterations: int | None = None, classes: int = 3) -> ExitModel:
@@ -194,7 +195,7 @@ def test_fastbert_branch_is_attention_between_two_linears():
 def objective(data: Path, method: str, tmp_path: Path, **changes: object) -> JointExits:
     if method in ("deebert", "fastbert"):
         first = tmp_path / "first"
-        train_method(start(data, max_steps=1), first, "albert", quiet=True)
+        train_method(start(data, max_steps=1), first, "albert")
         trainer = start(data, **changes)(tmp_path / "run", method=method, stage_one=first)
     else:
         trainer = start(data, **changes)(tmp_path / "run", method=method)
@@ -300,7 +301,7 @@ def test_self_distillation_teaches_the_earlier_exits_the_last_ones_answers(data:
 def test_only_elbert_minds_how_its_exits_are_weighted(data: Path, tmp_path: Path):
     for method in ("elbert", "pabee"):
         first = start(data, max_steps=2)(tmp_path / method, method=method)
-        first.run(quiet=True)
+        first.run()
         other = start(data, max_steps=2, weighting="linear", self_distillation=0.5)
         again = other(tmp_path / method, method=method)
         if method == "elbert":
@@ -332,7 +333,7 @@ def test_every_method_learns_from_a_teacher(data: Path, tmp_path: Path, make_ful
     BertForSequenceClassification(config).save_pretrained(tmp_path / "teacher")
     ElbertTokenizer(make_full()).save(tmp_path / "teacher")
     begin = partial(start(data, soft=0.5, max_steps=2), teaching=Teaching(tmp_path / "teacher"))
-    found = train_all(begin, tmp_path / "runs", quiet=True)["methods"]
+    found = train_all(begin, tmp_path / "runs")["methods"]
     for name in RUNS:
         stages = found[name]["training_cost"]["stages"]
         # FastBERT's second stage has no use for another teacher
@@ -444,7 +445,7 @@ def test_elbert_goes_on_from_a_finished_albert(data: Path, runs: tuple[Path, dic
     start_weights = trainer.objective.model.backbone.model.state_dict()
     for name, value in load_file(first / "latest" / "model.safetensors").items():
         assert torch.equal(value, start_weights[name]), name
-    record = trainer.run(quiet=True)
+    record = trainer.run()
     stages = record["training_cost"]["stages"]
     assert [stage["stage"] for stage in stages] == [1, 2]
     assert record["training_cost"]["macs"] == sum(stage["macs"] for stage in stages)
@@ -459,27 +460,25 @@ def test_elbert_goes_on_from_a_finished_albert(data: Path, runs: tuple[Path, dic
 def test_all_may_start_elbert_from_albert(data: Path, tmp_path: Path):
     seen: list[str] = []
     begin = start(data, max_steps=1, evaluate_every=1)
-    found = train_all(
-        begin, tmp_path, after_albert=True, report=lambda name, t: seen.append(name), quiet=True
-    )
+    found = train_all(begin, tmp_path, after_albert=True, report=lambda name, t: seen.append(name))
     assert seen == ["pabee", "albert-4", "deebert", "fastbert", "elbert", *RUNS[5:]]
     assert len(found["methods"]["elbert"]["training_cost"]["stages"]) == 2
     with pytest.raises(ValueError, match="was trained on other inputs: init"):
-        train_all(begin, tmp_path, quiet=True)
+        train_all(begin, tmp_path)
 
 
 def test_all_skips_what_is_finished_and_resumes_what_is_not(data: Path, tmp_path: Path):
     begin = start(data, max_steps=6, evaluate_every=3, save_every=2)
-    train_method(begin, tmp_path / "elbert", "elbert", quiet=True)
-    stopped = train_method(begin, tmp_path / "pabee", "pabee", stop_after=3, quiet=True)
+    train_method(begin, tmp_path / "elbert", "elbert")
+    stopped = train_method(begin, tmp_path / "pabee", "pabee", stop_after=3)
     assert stopped["step"] == 3
     finished = sha256_of(tmp_path / "elbert")
     seen: list[tuple[str, int]] = []
-    found = train_all(begin, tmp_path, report=lambda name, t: seen.append((name, t.step)), quiet=True)
+    found = train_all(begin, tmp_path, report=lambda name, t: seen.append((name, t.step)))
     assert seen[:3] == [("elbert", 6), ("pabee", 3), ("albert-4", 0)]
     assert [name for name, _ in seen] == RUNS
     assert sha256_of(tmp_path / "elbert") == finished
-    whole = train_all(begin, tmp_path / "whole", quiet=True)
+    whole = train_all(begin, tmp_path / "whole")
     for name in RUNS:
         for part in ("model.safetensors", "exits.safetensors"):
             paths = [folder / name / "latest" / part for folder in (tmp_path, tmp_path / "whole")]
@@ -487,12 +486,12 @@ def test_all_skips_what_is_finished_and_resumes_what_is_not(data: Path, tmp_path
             if paths[0].is_file():
                 assert sha256_of(paths[0]) == sha256_of(paths[1]), name
     before = sha256_of(tmp_path)
-    again = train_all(begin, tmp_path, quiet=True)
+    again = train_all(begin, tmp_path)
     assert sha256_of(tmp_path) == before
     assert again == found
     assert whole["methods"].keys() == found["methods"].keys()
     with pytest.raises(ValueError, match=r"trained with learning_rate 0\.003, asked for 0\.5"):
-        train_all(start(data, max_steps=6, learning_rate=0.5), tmp_path, quiet=True)
+        train_all(start(data, max_steps=6, learning_rate=0.5), tmp_path)
 
 
 def test_stage_one_must_be_a_finished_whole_albert_of_the_same_data(
@@ -506,9 +505,7 @@ def test_stage_one_must_be_a_finished_whole_albert_of_the_same_data(
     for wrong, message in (("elbert", "is elbert with 4 of 4"), ("albert-2", "is albert with 2 of 4")):
         with pytest.raises(ValueError, match=message):
             begin(tmp_path / "a", method="deebert", stage_one=runs[0] / wrong)
-    train_method(
-        start(data, max_steps=4, save_every=2), tmp_path / "half", "albert", stop_after=2, quiet=True
-    )
+    train_method(start(data, max_steps=4, save_every=2), tmp_path / "half", "albert", stop_after=2)
     with pytest.raises(ValueError, match="at step 2 of 4: not finished"):
         begin(tmp_path / "a", method="deebert", stage_one=tmp_path / "half")
     other = make_task(tmp_path / "other")
@@ -613,8 +610,7 @@ def test_record_says_what_training_cost(runs: tuple[Path, dict]):
 
 
 def invoke(*arguments: object):
-    app = typer.Typer()
-    commands.register(app)
+    app = build_app()
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
@@ -662,8 +658,8 @@ def test_commands_train_a_method_and_all(data: Path, tmp_path: Path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_training_on_cuda_resumes_and_answers_alike(data: Path, tmp_path: Path):
     begin = partial(start(data, max_steps=6, autocast="bfloat16"), device="cuda")
-    train_method(begin, tmp_path / "run", "elbert", stop_after=3, quiet=True)
-    record = train_method(begin, tmp_path / "run", "elbert", resume=True, quiet=True)
+    train_method(begin, tmp_path / "run", "elbert", stop_after=3)
+    record = train_method(begin, tmp_path / "run", "elbert", resume=True)
     assert record["step"] == 6
     folder = tmp_path / "run" / "latest"
     given, _ = sentences(data, folder)
@@ -686,14 +682,14 @@ def test_two_processes_train_as_one_does(data: Path, tmp_path: Path):
     """Both stages of DeeBERT, begun by one process, resumed by two with a share of every batch each."""
     pytest.importorskip("accelerate")
     begin = start(data, max_steps=5, batch_size=15, evaluate_every=2, save_every=1)
-    whole = train_method(begin, tmp_path / "one", "deebert", quiet=True)
-    train_method(begin, tmp_path / "two", "deebert", stop_after=3, quiet=True)
+    whole = train_method(begin, tmp_path / "one", "deebert")
+    train_method(begin, tmp_path / "two", "deebert", stop_after=3)
     assert not (tmp_path / "two" / "latest").exists()
     options = ["--preset", "nano", "--init", "fresh", "--tokenizer", data, "--max-steps", 5, "--seed", 3]
     options += ["--batch-size", 15, "--learning-rate", 3e-3, "--evaluate-every", 2, "--save-every", 1]
     options += ["--threads", 1, "--device", "cpu", "--resume", "--json", tmp_path / "record.json"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
-    command += ["-m", "elbert.cli", "train", data, "--method", "deebert", "--output", tmp_path / "two"]
+    command += ["-m", "elbert", "train", data, "--method", "deebert", "--output", tmp_path / "two"]
     done = subprocess.run(
         [str(part) for part in (*command, *options)],
         cwd=ROOT,

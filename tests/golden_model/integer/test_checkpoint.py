@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from golden_model.config import PRESETS
+from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import (
     METADATA_FILE,
     TENSOR_FILE,
@@ -20,7 +21,6 @@ from golden_model.integer.checkpoint import (
     random_checkpoint,
     tensor_specs,
 )
-from golden_model.results import sha256_of
 
 NANO = PRESETS["nano"]
 

@@ -14,11 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.exits import ExitMode, ExitPolicy, FixedExitPolicy, exit_iterations
-from golden_model.integer.checkpoint import random_checkpoint
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.model import GoldenModel, SentenceResult, Trace
 from golden_model.integer.ops.softmax import exp_table
-from golden_model.integer.synthetic import random_sentences
+from golden_model.integer.synthetic import random_checkpoint, random_sentences
 from golden_model.numerics import HIDDEN_MAX, OPERAND_MAX
 
 NANO = PRESETS["nano"]

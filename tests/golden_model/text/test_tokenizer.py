@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from golden_model.results import BUNDLED
+from elbert.bundled import BUNDLED
 from golden_model.text.sentencepiece import read_sentencepiece
 from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 

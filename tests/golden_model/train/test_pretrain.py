@@ -137,7 +137,7 @@ def test_layer_learns_to_be_iterated_and_nothing_else_moves(bert: Path, tmp_path
     trainer = pretraining(bert, tmp_path / "run")
     before = {n: p.clone() for n, p in trainer.objective.model.model.named_parameters()}
     start = trainer.objective.evaluate()["held_out_error"]
-    record = trainer.run(quiet=True)
+    record = trainer.run()
     end = record["best"]["held_out_error"]
     assert len(end) == 2
     assert end[1] < 0.5 * start[1]
@@ -155,11 +155,11 @@ def test_layer_learns_to_be_iterated_and_nothing_else_moves(bert: Path, tmp_path
 
 def test_resumed_pretraining_equals_the_uninterrupted_one(bert: Path, tmp_path: Path):
     whole = pretraining(bert, tmp_path / "whole", max_steps=30)
-    whole.run(quiet=True)
-    pretraining(bert, tmp_path / "parts", max_steps=30).run(stop_after=11, quiet=True)
+    whole.run()
+    pretraining(bert, tmp_path / "parts", max_steps=30).run(stop_after=11)
     parts = pretraining(bert, tmp_path / "parts", max_steps=30)
     assert parts.resume()
-    parts.run(quiet=True)
+    parts.run()
     for (name, one), (_, two) in zip(whole.objective.named(), parts.objective.named(), strict=True):
         assert torch.equal(one, two), name
 
@@ -182,13 +182,13 @@ def test_teacher_learns_and_teaches(bert: Path, task: Path, tmp_path: Path):
         epochs=8, batch_size=16, learning_rate=3e-3, max_length=16, evaluate_every=1000, save_every=1000
     )
     fine = prepare_teacher(splits, options, tmp_path / "teacher", bert)
-    assert fine.run(quiet=True)["best"]["dev_accuracy"][0] >= 0.9
+    assert fine.run()["best"]["dev_accuracy"][0] >= 0.9
     folder = tmp_path / "teacher" / "best"
     BertForSequenceClassification.from_pretrained(folder)
 
     # the teacher's own states, then its pooler and classifier behind them: an answer without any label
     taught = pretraining(folder, tmp_path / "taught", max_steps=250)
-    taught.run(quiet=True)
+    taught.run()
     assert json.loads((tmp_path / "taught/latest/config.json").read_text())["id2label"] == {
         "0": "0",
         "1": "1",
@@ -220,7 +220,7 @@ def test_teacher_learns_and_teaches(bert: Path, task: Path, tmp_path: Path):
     albert = objective.model.backbone.model
     frozen = {n: p.clone() for n, p in albert.named_parameters() if not p.requires_grad}
     assert {n for n in frozen if "word_embeddings" in n}
-    assert student.run(quiet=True)["best"]["dev_accuracy"][-1] >= 0.85
+    assert student.run()["best"]["dev_accuracy"][-1] >= 0.85
     for name, value in albert.named_parameters():
         assert name not in frozen or torch.equal(value, frozen[name]), name
 

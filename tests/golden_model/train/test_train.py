@@ -13,22 +13,23 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AlbertForSequenceClassification
 from typer.testing import CliRunner
 
-from elbert.commands import model as commands
+from elbert.cli import build_app
 from golden_model.config import PRESETS
 from golden_model.data.metrics import iteration_scores, scores
 from golden_model.data.tables import load_dataset
-from golden_model.evaluation.evaluate import evaluate, open_backend
+from golden_model.evaluation.backends import open_backend
+from golden_model.evaluation.score import evaluate
 from golden_model.exits import ExitPolicy
 from golden_model.float.albert import load_float
-from golden_model.float.batches import Encoded, collate, encode, epoch_batches
-from golden_model.results import ROOT
+from golden_model.float.batches import Encoded, collate, encode
+from golden_model.provenance import ROOT
+from golden_model.train.batches import epoch_batches
 from golden_model.train.export import export
 from golden_model.train.joint import JointOptions
 from golden_model.train.loss import JointLoss
@@ -158,7 +159,7 @@ def test_collation_pads_ids_mask_and_types():
 
 
 def test_training_learns_and_writes_complete_checkpoints(task: Path, tmp_path: Path):
-    record = make_trainer(task, tmp_path / "run").run(quiet=True)
+    record = make_trainer(task, tmp_path / "run").run()
     assert record["step"] == record["total_steps"] == 120
     assert record["best"]["dev_accuracy"][-1] >= 0.9
     assert record["history"][-1]["train_loss"] < 0.5 * record["history"][0]["train_loss"]
@@ -188,13 +189,13 @@ def test_training_learns_and_writes_complete_checkpoints(task: Path, tmp_path: P
 
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(task: Path, tmp_path: Path):
     whole = make_trainer(task, tmp_path / "whole", max_steps=45)
-    whole.run(quiet=True)
-    make_trainer(task, tmp_path / "parts", max_steps=45).run(stop_after=17, quiet=True)
+    whole.run()
+    make_trainer(task, tmp_path / "parts", max_steps=45).run(stop_after=17)
     torch.manual_seed(99)  # resuming must bring its own state
     parts = make_trainer(task, tmp_path / "parts", max_steps=45)
     assert parts.resume()
     assert parts.step == 17
-    parts.run(quiet=True)
+    parts.run()
     for (name, one), (_, two) in zip(whole.objective.named(), parts.objective.named(), strict=True):
         assert torch.equal(one, two), name
     strip = ("train_loss",)  # a mean over the steps since the start of the process
@@ -205,7 +206,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(task: Path, tmp_pa
 
 def test_resume_refuses_other_options_and_other_data(task: Path, tmp_path: Path):
     run = tmp_path / "run"
-    make_trainer(task, run).run(stop_after=2, quiet=True)
+    make_trainer(task, run).run(stop_after=2)
     with pytest.raises(ValueError, match=r"trained with learning_rate 0\.003, asked for 0\.5"):
         make_trainer(task, run, learning_rate=0.5).resume()
     longer = make_trainer(task, run, epochs=9)
@@ -224,7 +225,7 @@ def test_resume_refuses_other_options_and_other_data(task: Path, tmp_path: Path)
 
 def test_an_option_younger_than_the_run_counts_as_its_default(task: Path, tmp_path: Path):
     path = tmp_path / "run" / "state.safetensors"
-    make_trainer(task, path.parent).run(stop_after=1, quiet=True)
+    make_trainer(task, path.parent).run(stop_after=1)
     with safe_open(path, "pt") as file:
         state = json.loads(file.metadata()["state"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -271,7 +272,7 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
     kept = {trainer.objective.tokenizer.full.id_to_token(i) for i in trainer.objective.tokenizer.kept}
     assert {"good", "bad", "film", "the", "very", "is", ",", "a"} <= kept
     assert trainer.facts["vocabulary"] == {"pieces": 14, "of": 20}
-    trainer.run(stop_after=25, quiet=True)
+    trainer.run(stop_after=25)
     second = prepare(
         Splits.of_folder(str(task)),
         config,
@@ -287,7 +288,7 @@ def test_pruned_vocabulary_and_local_checkpoint_as_start(task: Path, tmp_path: P
 
 
 def test_export_stores_half_precision_and_measures_it(task: Path, tmp_path: Path):
-    make_trainer(task, tmp_path / "run").run(quiet=True)
+    make_trainer(task, tmp_path / "run").run()
     record = export(tmp_path / "run" / "best", tmp_path / "out", load_dataset(task, "dev"))
     weights = load_file(tmp_path / "out" / "model.safetensors")
     assert {w.dtype for w in weights.values()} == {torch.float16}
@@ -306,7 +307,7 @@ def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
     trainer = prepare(
         Splits.of_folder(str(task)), config, options, tmp_path / "run", init="fresh", tokenizer_folder=task
     )
-    trainer.run(quiet=True)
+    trainer.run()
     record = export(tmp_path / "run" / "latest", tmp_path / "out", load_dataset(task, "dev"), vocabulary=8)
     model, tokenizer, trimmed = load_float(tmp_path / "out")
     assert trimmed == trainer.objective.model.config.model_copy(update={"vocab_size": 8})
@@ -328,7 +329,7 @@ def test_trimmed_vocabulary_keeps_the_ranked_head(task: Path, tmp_path: Path):
 
 
 def test_summary_counts_exits_and_cost(task: Path, tmp_path: Path):
-    make_trainer(task, tmp_path / "run").run(quiet=True)
+    make_trainer(task, tmp_path / "run").run()
     data = load_dataset(task, "dev")
     backend = open_backend("float", tmp_path / "run" / "best")
     full = evaluate(backend, data)
@@ -348,8 +349,7 @@ def test_summary_counts_exits_and_cost(task: Path, tmp_path: Path):
 
 
 def invoke(*arguments: object):
-    app = typer.Typer()
-    commands.register(app)
+    app = build_app()
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
@@ -411,8 +411,8 @@ def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     """A background job (SIGINT ignored, as shells start them) gets SIGTERM in mid-run."""
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "import typer; from elbert.commands.model import register\n"
-        "app = typer.Typer(); register(app); app()\n"
+        "from elbert.cli import build_app\n"
+        "build_app()()\n"
     )
     run = tmp_path / "run"
     options = ["--preset", "nano", "--init", "fresh", "--tokenizer", str(task), "--max-steps", "1000000"]
@@ -443,5 +443,5 @@ def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     assert trainer.resume()
     assert trainer.step >= 5
     before = trainer.step
-    trainer.run(stop_after=before + 1, quiet=True)
+    trainer.run(stop_after=before + 1)
     assert trainer.step == before + 1

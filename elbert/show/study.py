@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golden_model.results import print_table
+from elbert.tables import print_table
 from quant.studies.exits.comparison import BUDGETS, LOSSES, POINTS
 from quant.studies.exits.verdict import TITLES
 

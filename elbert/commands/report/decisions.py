@@ -1,4 +1,4 @@
-"""Commands of the reports: ``report decisions``, ``report exits``."""
+"""``elbert report decisions``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from elbert import options
-from golden_model.results import BUNDLED, print_table, write_json, write_text
+from elbert.bundled import BUNDLED
+from elbert.progress import bars
+from elbert.results import deliver
+from elbert.tables import print_table
 
 
 def decisions(
@@ -38,24 +41,26 @@ def decisions(
     encoding: options.EncodingOption = "utf-8",
     limit: options.LimitOption = None,
     device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
     json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """One web page, and SVG files, of when and why each sentence leaves."""
     from golden_model.data.tables import Columns
     from golden_model.data.tasks import find_task, open_data
-    from golden_model.evaluation.evaluate import label_names, progress_bar
+    from golden_model.evaluation.backends import label_names
     from quant.report.decisions.figures import decisions as describe
     from quant.report.decisions.page import write_page
     from quant.report.decisions.record import open_recorder
     from quant.report.decisions.svg import draw_all
 
+    options.use_threads(threads)
     chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
     data = open_data(file, task, columns=Columns(text_column, pair_column, label_column, header, encoding))
     if limit is not None:
         data = data.head(limit)
     recorder = open_recorder(backend, model, device)
-    with progress_bar(f"{backend} model, all iterations", len(data), quiet) as progress:
+    with bars(quiet)(f"{backend} model, all iterations", len(data)) as progress:
         result = describe(
             recorder,
             data,
@@ -72,48 +77,10 @@ def decisions(
     write_page(result, output)
     written = [output, *draw_all(result, svg or output.parent)]
     if json_file is not None:
-        write_json(json_file, result)
         written.append(json_file)
-    if not quiet:
-        print_table(
-            "Written", ["file", "kB"], [(path, round(path.stat().st_size / 1000)) for path in written]
-        )
 
+    def show() -> None:
+        files = [(path, f"{path.stat().st_size / 1000:.0f}") for path in written]
+        print_table("Written", ["file", "kB"], files)
 
-def exits(
-    studies: Annotated[
-        list[Path], typer.Argument(help="Results of elbert study exits --json, one of each task.")
-    ],
-    markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the tables here as Markdown.")
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write score against speedup, a panel a task, here (svg or png).")
-    ] = None,
-    json_file: options.JsonOption = None,
-    quiet: options.QuietOption = False,
-) -> None:
-    """Early exits of several tasks together: every method at equal cost, and ELBERT's mean lead."""
-    from quant.report.exits.gather import gather, read_studies
-    from quant.report.exits.table import markdown, print_gathered
-
-    found = read_studies(studies)
-    gathered = gather(found)
-    if figure is not None:
-        from quant.report.exits.figure import draw
-
-        draw(found, figure)
-    if markdown_file is not None:
-        write_text(markdown_file, markdown(gathered))
-    if json_file is not None:
-        write_json(json_file, gathered)
-    if not quiet:
-        print_gathered(gathered)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the group ``report`` to ``app``."""
-    group = typer.Typer(name="report", no_args_is_help=True, help="Pages and pictures of what a model does.")
-    group.command("decisions")(decisions)
-    group.command("exits")(exits)
-    app.add_typer(group)
+    deliver(result, json_file, None if quiet else show)

@@ -1,4 +1,4 @@
-"""Commands of the studies: ``study exits``."""
+"""``elbert study exits``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from elbert import options
+from elbert.bundled import BUNDLED
+from elbert.progress import bars
+from elbert.results import deliver
 from golden_model.data.tasks import TASKS, find_task
-from golden_model.results import BUNDLED, write_json
 
 BUNDLED_TASK = "sst2"
 """What the bundled model was trained on."""
 
-app = typer.Typer(no_args_is_help=True, help="Experiments that compare methods, as a paper reports them.")
 
-
-@app.command("exits")
 def exits(
     task: Annotated[str, typer.Option(help=f"Its dev split: {', '.join(TASKS)}.")] = BUNDLED_TASK,
     models: Annotated[
@@ -54,6 +53,7 @@ def exits(
         ),
     ] = 1.0,
     device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; by default runs/study/exits/TASK.")
     ] = None,
@@ -61,14 +61,17 @@ def exits(
     quiet: options.QuietOption = False,
 ) -> None:
     """Early exits compared: methods, policies and thresholds on one task, at equal cost, with intervals."""
+    from elbert.show.study import print_study
     from golden_model.data.tasks import load_task
+    from golden_model.files import write_json
     from quant.studies.exits.figures import draw
     from quant.studies.exits.points import write_csv
-    from quant.studies.exits.report import print_study
-    from quant.studies.exits.run import Options, study
+    from quant.studies.exits.run import Options as StudyOptions
+    from quant.studies.exits.run import study
     from quant.studies.exits.sources import find_forms, find_runs
     from quant.studies.exits.store import PUBLISHED, Store
 
+    options.use_threads(threads)
     chosen = find_task(task)
     if elbert is None and task == BUNDLED_TASK:
         elbert = BUNDLED
@@ -79,9 +82,9 @@ def exits(
     sources = find_runs(runs, device) + ([] if elbert is None else find_forms(elbert, device))
     place = logits or PUBLISHED
     store = Store(task, rows, cache, place if published else None, lambda note: typer.echo(note, err=True))
-    found = store.gather(sources, quiet)
-    options = Options(splits, bootstrap, seed, caution)
-    result = study(task, chosen.metric, rows, found.tables, options)
+    found = store.gather(sources, bars(quiet))
+    settings = StudyOptions(splits, bootstrap, seed, caution)
+    result = study(task, chosen.metric, rows, found.tables, settings)
     result |= {"origins": found.origins, "notes": found.notes}
     folder = output or Path("runs/study/exits") / task
     write_csv(folder / "points.csv", result["points"])
@@ -89,9 +92,8 @@ def exits(
     draw(result, folder)
     if save_logits:
         store.publish(found.tables.values(), place)
-    if json_file is not None:
-        write_json(json_file, result)
-    if not quiet:
+
+    def show() -> None:
         print_study(result)
         if result["missing"]:
             typer.echo(
@@ -99,3 +101,5 @@ def exits(
                 f"elbert train --task {task} --method all --output {runs}"
             )
         typer.echo(f"figures, points and result: {folder}")
+
+    deliver(result, json_file, None if quiet else show)

@@ -1,4 +1,4 @@
-"""Files of a training run, each written whole."""
+"""Files of a float checkpoint folder, each written whole."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from golden_model.results import replacing, write_json
+from golden_model.files import replacing, write_json
 from golden_model.text.tokenizer import ElbertTokenizer
 
-STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "model.safetensors"
 EXIT_WEIGHTS_FILE = "exit_weights.safetensors"
 RECORD_FILE = "training.json"

@@ -1,0 +1,5 @@
+"""``python -m elbert``."""
+
+from elbert.cli import main
+
+main()

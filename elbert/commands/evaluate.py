@@ -1,0 +1,61 @@
+"""``elbert eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elbert import options
+from elbert.bundled import BUNDLED
+from elbert.progress import bars
+from elbert.results import deliver
+from golden_model.data.tasks import TASKS
+
+
+def evaluate(
+    file: Annotated[
+        Path | None, typer.Argument(help="Table with a text and a label column, or a folder (its dev).")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"Instead of a table, the dev split of a task: {', '.join(TASKS)}.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
+    model: Annotated[Path | None, typer.Option(help="Model folder; by default the bundled one.")] = None,
+    policy: options.PolicyOption = "none",
+    delta: options.DeltaOption = options.DELTA,
+    window: options.WindowOption = options.WINDOW,
+    margin: options.MarginOption = options.MARGIN,
+    value_range: options.RangeOption = options.RANGE,
+    patience: options.PatienceOption = options.PATIENCE,
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    limit: options.LimitOption = None,
+    device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table or a task."""
+    from elbert.show.evaluation import print_evaluation
+    from golden_model.data.tables import Columns
+    from golden_model.evaluation.score import evaluate_file
+
+    options.use_threads(threads)
+    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
+    result = evaluate_file(
+        backend,
+        model or BUNDLED,
+        file,
+        chosen,
+        task=task,
+        columns=Columns(text_column, pair_column, label_column, header, encoding),
+        limit=limit,
+        device=device,
+        bars=bars(quiet),
+    )
+    deliver(result, json_file, None if quiet else lambda: print_evaluation(result))

@@ -1,0 +1,4 @@
+"""``elbert report``: pages and pictures of what a model does.
+
+One file per report.
+"""

@@ -1,0 +1,66 @@
+"""``elbert simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elbert import options
+from elbert.results import deliver
+from elbert.show.performance import print_performance
+from hw.params import parse_array
+
+
+def parse_lengths(text: str) -> list[int]:
+    """``"5,16"`` to [5, 16].
+
+    Raises:
+        ValueError: a part is not a number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal():
+            raise ValueError(f"length {part!r} in {text!r} is not a number of tokens")
+    return [int(part) for part in parts]
+
+
+def simulate(
+    preset: Annotated[str, typer.Option(help="nano, small, base or large.")] = "nano",
+    array: options.ArrayOption = "4x4",
+    lengths: Annotated[str, typer.Option(help="Tokens of the sentences, separated by commas.")] = "5,16,1",
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder, instead of random integers of the preset.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of checkpoint, tokens and undefined values.")] = 1,
+    latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
+    stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
+    fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
+    watchdog: Annotated[
+        int, typer.Option(min=1, help="Cycles after which the hardware drops a sentence.")
+    ] = 100_000_000,
+    threads: options.ThreadsOption = None,
+    run_dir: options.RunDirOption = Path("runs/simulation"),
+    json_file: options.JsonOption = None,
+) -> None:
+    """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went."""
+    from golden_model.errors import PromiseBroken
+    from golden_model.provenance import header
+    from sim.performance import performance_rows, run_preset
+
+    options.use_threads(threads)
+    rows, columns = parse_array(array)
+    counts = parse_lengths(lengths)
+    report, machine, sha256 = run_preset(
+        preset, rows, columns, counts, model=model, seed=seed, latency=latency,
+        stall_mode=stall_mode, fast=fast, watchdog=watchdog, run_dir=run_dir,
+    )  # fmt: skip
+    table = performance_rows(report, machine)
+    document = {"header": header(seed, sha256), "preset": preset, "array": array, "sentences": table}
+    title = f"{preset}, {array} array: utilisation = products / (multipliers x cycles)"
+    deliver(document, json_file, lambda: print_performance(title, table))
+    if not report.equal:
+        first = next((o.comparison.first for o in report.outcomes if o.comparison.first), None)
+        waves = [f"waves: {report.waves}"] if report.waves else []
+        raise PromiseBroken("; ".join([*report.errors, *([str(first)] if first else []), *waves]))

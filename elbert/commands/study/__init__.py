@@ -1,0 +1,4 @@
+"""``elbert study``: experiments that compare, as a paper reports them.
+
+One file per study.
+"""

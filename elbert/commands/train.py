@@ -1,0 +1,208 @@
+"""``elbert train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elbert import options
+from elbert.interrupts import termination_interrupts
+from elbert.progress import TrainingProgress
+from elbert.results import deliver
+from elbert.tables import print_table
+from golden_model.config import ElbertConfig
+from golden_model.data.tasks import check_source
+from golden_model.float.methods.names import METHODS
+
+TEACHER, ALL = "teacher", "all"
+"""What ``train`` trains beside the methods: a BERT to learn from; and every run a comparison wants."""
+
+
+def train(
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[
+        str | None, typer.Argument(help="Folder with train.tsv and dev.tsv, or hub:NAME, hub:NAME/CONFIG.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="A task of the registry instead of DATA.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(METHODS)}; {ALL}: each of them, and ALBERT cut to fewer iterations, into "
+            f"folders of their own; {TEACHER}: fine-tunes a BERT for --teacher."
+        ),
+    ] = "elbert",
+    iterations: Annotated[int | None, typer.Option(help="Cuts --method albert to so many.")] = None,
+    stage_one: Annotated[
+        Path | None,
+        typer.Option(
+            help="Finished run of --method albert that deebert and fastbert start from, by default it is "
+            "trained first; elbert may."
+        ),
+    ] = None,
+    after_albert: Annotated[
+        bool, typer.Option("--after-albert", help=f"With {ALL}: elbert starts from the finished albert too.")
+    ] = False,
+    preset: options.PresetOption = "small",
+    config: options.ConfigOption = None,
+    init: Annotated[
+        str, typer.Option(help="Start: minilm, fresh, or the folder of a local ALBERT checkpoint.")
+    ] = "minilm",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer; by default the start's own.")
+    ] = None,
+    vocabulary_text: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table (column text) whose words rank the pruned vocabulary after the task's own."),
+    ] = None,
+    vocabulary_rows: Annotated[int, typer.Option(min=1, help="Rows read of each such table.")] = 20000,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="Pieces to keep of a whole vocabulary; by default the geometry's.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Folder of a fine-tuned BERT to learn from (--soft, --hidden).")
+    ] = None,
+    soft: Annotated[float, typer.Option(help="Share of the teacher's answers in the loss, 0..1.")] = 0.0,
+    self_distillation: Annotated[
+        float, typer.Option(help="Share, in ELBERT's earlier exits' loss, of its last exit's answers, 0..1.")
+    ] = 0.0,
+    temperature: Annotated[float, typer.Option(help="Softens the answers that are learnt.")] = 2.0,
+    hidden: Annotated[float, typer.Option(help="Weight of the teacher's hidden states.")] = 0.0,
+    stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher, for --hidden.")] = 1,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table (column text) of documents whose sentences the teacher answers."),
+    ] = None,
+    unlabelled_rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each.")] = None,
+    freeze: Annotated[str, typer.Option(help="Stays as it starts: none, projection or embeddings.")] = "none",
+    exit_start: Annotated[
+        float, typer.Option(help="Start of the exits' weights t; below 0 the last iteration leads.")
+    ] = 4.0,
+    epochs: options.EpochsOption = 3.0,
+    max_steps: options.MaxStepsOption = None,
+    batch_size: options.BatchSizeOption = 32,
+    learning_rate: options.LearningRateOption = 3e-5,
+    head_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of pooler, classifier and a method's own heads; by default as the rest."),
+    ] = None,
+    exit_learning_rate: Annotated[float, typer.Option(help="Of the exits' weights t.")] = 1e-2,
+    weighting: Annotated[
+        str, typer.Option(help="Weights of ELBERT's exits: dynamic, equal or linear.")
+    ] = "dynamic",
+    autocast: options.AutocastOption = "none",
+    max_length: options.MaxLengthOption = None,
+    seed: options.SeedOption = 0,
+    evaluate_every: options.EvaluateEveryOption = 1000,
+    save_every: options.SaveEveryOption = 250,
+    stop_after: options.StopAfterOption = None,
+    resume: options.ResumeOption = False,
+    text_column: options.TextColumnOption = None,
+    pair_column: options.PairColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    device: options.DeviceOption = "cpu",
+    threads: options.ThreadsOption = None,
+    json_file: options.JsonOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Trains ELBERT or another early-exit method from a pretrained start; can be stopped and resumed."""
+    from functools import partial
+
+    from golden_model.data.tables import Columns
+    from golden_model.train.joint import JointOptions
+    from golden_model.train.methods import check_folder, run, summary_rows, train_all, train_method
+    from golden_model.train.processes import is_main, leaving
+    from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
+    from golden_model.train.trainer import Trainer, TrainingOptions
+
+    options.use_threads(threads)
+    columns = Columns(text_column, pair_column, label_column, header, encoding)
+    check_source(data, task, columns)
+    if method not in (*METHODS, ALL, TEACHER):
+        raise ValueError(f"method {method!r} is not one of {', '.join((*METHODS, ALL, TEACHER))}")
+    if after_albert and method != ALL:
+        raise ValueError(f"--after-albert is for --method {ALL}; for {method} name --stage-one")
+    geometry = options.read_config(preset, config)
+    if vocabulary_size is not None:
+        geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
+    settings: dict[str, Any] = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "autocast": autocast,
+        "max_length": geometry.max_position_embeddings if max_length is None else max_length,
+        "seed": seed,
+        "evaluate_every": evaluate_every,
+        "save_every": save_every,
+    }
+    joint: dict[str, Any] = {
+        "head_learning_rate": head_learning_rate,
+        "exit_learning_rate": exit_learning_rate,
+        "weighting": weighting,
+        "exit_start": exit_start,
+        "freeze": freeze,
+        "soft": soft,
+        "self_distillation": self_distillation,
+        "temperature": temperature,
+        "hidden": hidden,
+    }
+    splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
+    start = partial(
+        prepare,
+        splits,
+        geometry,
+        JointOptions(**settings, **joint),
+        init=init,
+        tokenizer_folder=tokenizer,
+        vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
+        teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
+        device=device,
+    )
+    shown = is_main() and not quiet
+    watch = TrainingProgress() if shown else None
+    with termination_interrupts(), leaving():
+        if method == ALL:
+            for name, value in (
+                ("iterations", iterations),
+                ("stage-one", stage_one),
+                ("stop-after", stop_after),
+            ):
+                if value is not None:
+                    raise ValueError(f"--{name} {value} is for one method, not for {ALL}")
+
+            def report(name: str, trainer: Trainer) -> None:
+                if shown:
+                    typer.echo(f"{name}: step {trainer.step} of {trainer.total_steps}")
+
+            record = train_all(start, output, after_albert=after_albert, report=report, watch=watch)
+        elif method == TEACHER:
+            check_folder(output, resume)
+            trainer = prepare_teacher(splits, TrainingOptions(**settings), output, device=device)
+            record = run(trainer, stop_after, watch)
+        else:
+            record = train_method(
+                start,
+                output,
+                method,
+                iterations,
+                stage_one=stage_one,
+                resume=resume,
+                stop_after=stop_after,
+                watch=watch,
+            )
+
+    def show() -> None:
+        if method == ALL:
+            print_table(
+                "dev accuracy by iteration, %; added parameters; training", *summary_rows(record["methods"])
+            )
+        elif record["best"] is not None:
+            best = record["best"]
+            typer.echo(f"best step {best['step']}: dev accuracy {best['dev_accuracy'][-1]:.4f}")
+
+    if is_main():
+        deliver(record, json_file, show if shown else None)

@@ -1,0 +1,175 @@
+"""Checkpoints that answer: the float and the golden model behind one interface.
+
+A model folder is a checkpoint folder itself, or holds one in ``float/`` or ``integer/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from golden_model.config import ElbertConfig
+from golden_model.data.tables import TextDataset
+from golden_model.devices import find_device
+from golden_model.exits import Confidence, ExitPolicy, exit_iterations
+from golden_model.files import sha256_of
+from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
+from golden_model.integer.model import GoldenModel, Sentence
+from golden_model.integer.ops.exit_math import ONE
+from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.progress import Progress
+from golden_model.text.tokenizer import ElbertTokenizer
+
+LABELS_FILE = "labels.json"
+BACKENDS = ("float", "golden")
+_FOLDERS = {"float": ("float", "config.json"), "golden": ("integer", METADATA_FILE)}
+CHUNK = 64
+"""Sentences between two reports of progress."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a backend says of N sentences, in their order.
+
+    labels, exits: int64 [N]; exits count from 1. confidences: float64 [N], the probability of the label.
+    logits: float64 [iterations, N, classes] in nat where every iteration was computed, else None.
+    """
+
+    labels: Tensor
+    exits: Tensor
+    confidences: Tensor
+    logits: Tensor | None
+
+
+class Backend(Protocol):
+    """A checkpoint that answers."""
+
+    config: ElbertConfig
+    tokenizer: ElbertTokenizer
+    sha256: str
+
+    def answer(
+        self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
+    ) -> Answers:
+        """Classifies sentences under a policy."""
+        ...
+
+
+class FloatBackend:
+    """The float model. All iterations are computed; the policy is then applied to their probabilities."""
+
+    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+        """Opens a Hugging Face checkpoint folder; raises like ``albert.load_float`` and ``find_device``.
+
+        A method's own exits (``golden_model.float.methods``) in the folder answer instead of ALBERT's.
+        """
+        from golden_model.float.albert import load_float
+        from golden_model.float.methods.files import HEADS_FILE, read_model, weights_sha256
+
+        folder = model_folder(folder, "float")
+        model: torch.nn.Module
+        if (folder / HEADS_FILE).is_file():
+            model, self.tokenizer, _ = read_model(folder)
+            self.config = model.config
+        else:
+            model, self.tokenizer, self.config = load_float(folder)
+        self.model = model.to(find_device(device))
+        self.sha256 = weights_sha256(folder)
+
+    def answer(
+        self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
+    ) -> Answers:
+        """Classifies sentences, those of like length together."""
+        from golden_model.float.logits import sentence_logits
+
+        logits = sentence_logits(self.model, sentences, self.tokenizer.pad_id, progress)
+        trajectory = Confidence.from_logits(logits)
+        exits = exit_iterations(policy, trajectory)
+        final = trajectory[exits - 1, torch.arange(len(sentences))]
+        return Answers(final.label, exits, final.confidence, logits)
+
+
+class GoldenBackend:
+    """The integer model. Sentences really leave: iterations after the exit are not computed."""
+
+    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+        """Opens an integer checkpoint folder; raises like ``IntegerCheckpoint.load``."""
+        folder = model_folder(folder, "golden")
+        checkpoint = IntegerCheckpoint.load(folder)
+        self.config = checkpoint.config
+        self.tokenizer = ElbertTokenizer.from_folder(folder)
+        if self.tokenizer.size > self.config.vocab_size:
+            raise ValueError(
+                f"{folder}: the tokenizer holds {self.tokenizer.size} pieces, "
+                f"the embedding {self.config.vocab_size}"
+            )
+        self.model = GoldenModel(checkpoint, find_device(device))
+        self.sha256 = sha256_of(folder / TENSOR_FILE)
+
+    def answer(
+        self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
+    ) -> Answers:
+        """Classifies sentences, those of like length together."""
+        results: dict[int, Any] = {}
+        for chunk in _chunks(sentences):
+            results.update(zip(chunk, self.model.run([sentences[i] for i in chunk], policy), strict=True))
+            if progress is not None:
+                progress(len(chunk))
+        ordered = [results[i] for i in range(len(sentences))]
+        logits = None
+        if ordered and all(r.exit_iteration == self.config.num_hidden_layers for r in ordered):
+            logits = torch.stack([r.logits for r in ordered], dim=1).double() / (1 << LOGIT_FRACTION_BITS)
+        return Answers(
+            torch.tensor([r.label for r in ordered], dtype=torch.int64),
+            torch.tensor([r.exit_iteration for r in ordered], dtype=torch.int64),
+            torch.tensor([int(r.probabilities[-1].max()) for r in ordered], dtype=torch.float64) / ONE,
+            logits,
+        )
+
+
+def model_folder(folder: Path | str, backend: str) -> Path:
+    """The checkpoint folder of a backend: ``folder`` itself or its ``float`` or ``integer`` inside.
+
+    Raises:
+        ValueError: the backend is not known.
+        FileNotFoundError: there is no checkpoint of that form.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+    inner, mark = _FOLDERS[backend]
+    for candidate in (Path(folder) / inner, Path(folder)):
+        if (candidate / mark).is_file():
+            return candidate
+    raise FileNotFoundError(f"{folder} holds no {backend} checkpoint: no {mark}, nor {inner}/{mark}")
+
+
+def label_names(folder: Path | str) -> list[str] | None:
+    """Class names by the ``labels.json`` of a model folder, or of the one a checkpoint lies in; else None."""
+    for candidate in (Path(folder), Path(folder).parent):
+        file = candidate / LABELS_FILE
+        if file.is_file():
+            return list(json.loads(file.read_text(encoding="utf-8")))
+    return None
+
+
+def open_backend(backend: str, folder: Path | str, device: str = "cpu") -> Backend:
+    """Opens the float or golden model of a model folder; raises like :func:`model_folder`."""
+    folder = model_folder(folder, backend)
+    return FloatBackend(folder, device) if backend == "float" else GoldenBackend(folder, device)
+
+
+def tokenize(data: TextDataset, backend: Backend) -> list[Sentence]:
+    """Ids and token types of a data set, cut to the model's longest sentence."""
+    return list(backend.tokenizer.encode_many(data.texts, backend.config.max_position_embeddings, data.pairs))
+
+
+def _chunks(sentences: Sequence[Sentence]) -> list[list[int]]:
+    """Indices by rising length in groups of CHUNK."""
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i][0]))
+    return [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
