@@ -342,3 +342,38 @@ class ExitState:
             top = self.top[:window]
             return (self.margin_streak >= window) & (top.amax(0) - top.amin(0) <= policy.range)
         return torch.zeros_like(self.label, dtype=torch.bool)
+
+
+def never_fires(policy: AnyPolicy, iterations: int) -> str | None:
+    """In one line why a test of the policy can let no sentence go before the last iteration; else None.
+
+    The policy is allowed all the same: a window policy still has its stage 1, and ``delta`` 0 is how that is
+    switched off. For the golden model give its fixed form, in which a delta below 2^-17 is 0.
+
+    Args:
+        policy: Any; ``none`` has no test.
+        iterations: L of the model, >= 1. What fires after the last one fires too late.
+    """
+    if policy.mode == ExitMode.none:
+        return None
+    if iterations == 1:
+        return f"{policy.mode.name} lets nothing go early: the model has one iteration"
+    length = stage_two_length(policy)
+    if length is None:
+        return None if policy.delta else f"{policy.mode.name} never fires: no entropy is below delta 0"
+    if policy.mode == ExitMode.patience:
+        if length < iterations:
+            return None
+        return (
+            f"patience {policy.patience} never fires early: it wants {length} iterations with one answer, "
+            f"the model has {iterations}"
+        )
+    largest = ONE // 2 if isinstance(policy, FixedExitPolicy) else 0.5
+    if length >= iterations:
+        reason = f"window {length} is not shorter than the model's {iterations} iterations"
+    elif policy.margin >= largest:
+        reason = "no class leads by more than twice the margin 0.5"
+    else:
+        return None
+    left = "only delta can let a sentence go" if policy.delta else "and delta 0 switches stage 1 off"
+    return f"the window of {policy.mode.name} never fires early: {reason}; {left}"

@@ -21,6 +21,7 @@ from golden_model.exits import (
     FixedExitPolicy,
     exit_flags,
     exit_iterations,
+    never_fires,
 )
 from golden_model.integer.confidence import (
     binary_entropy_threshold,
@@ -380,3 +381,44 @@ def test_gpu_is_bit_identical() -> None:
         assert torch.equal(cpu.probabilities, gpu.probabilities.cpu())
         assert torch.equal(cpu.entropy, gpu.entropy.cpu())
         assert torch.equal(cpu.label, gpu.label.cpu())
+
+
+@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize("mode", list(ExitMode))
+def test_what_never_fires_lets_not_even_the_surest_sentence_go(mode: ExitMode, integer: bool) -> None:
+    certain = Confidence.from_probabilities(torch.tensor([1.0, 0.0], dtype=torch.float64).expand(13, 1, 2))
+    if integer:
+        certain = integer_confidence(torch.tensor([em.LOGIT_MAX, em.LOGIT_MIN]).expand(13, 1, 2))
+    said = 0
+    for iterations, length, margin, delta in itertools.product(
+        (1, 2, 5, 12, 13), (1, 2, 5, 12, 13, 16), (0.0, 0.49, 0.5), (0.0, 0.1)
+    ):
+        policy = ExitPolicy(mode=mode, window=length, patience=length - 1, margin=margin, delta=delta)
+        applied = policy.to_fixed() if integer else policy
+        hint = never_fires(applied, iterations)
+        if mode == ExitMode.none:
+            assert hint is None
+            continue
+        # stage 1 may still fire beside a window that cannot
+        alone = applied.model_copy(update={"delta": 0}) if hint and "only delta" in hint else applied
+        early = int(exit_iterations(alone, certain[:iterations])[0]) < iterations
+        assert early == (hint is None), (applied, iterations, hint)
+        said += hint is not None
+    assert said > 0 or mode == ExitMode.none
+
+
+@pytest.mark.parametrize(
+    ("policy", "hint"),
+    [
+        ({"mode": "bias_1", "window": 13, "delta": 0.1}, "window 13 is not shorter than the model's 12"),
+        ({"mode": "bias_2", "window": 3, "margin": 0.5, "delta": 0.1}, "only delta can let a sentence go"),
+        ({"mode": "bias_3", "window": 3, "margin": 0.5}, "twice the margin 0.5; and delta 0 switches"),
+        ({"mode": "patience", "patience": 12}, "patience 12 never fires early: it wants 13 iterations"),
+        ({"mode": "entropy"}, "entropy never fires: no entropy is below delta 0"),
+    ],
+)
+def test_hints_name_value_and_bound(policy: dict, hint: str) -> None:
+    found = never_fires(ExitPolicy.model_validate(policy), 12)
+    assert found is not None
+    assert hint in found
+    assert "\n" not in found
