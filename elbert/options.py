@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from golden_model.config import PRESETS, ElbertConfig, find_preset
-
-if TYPE_CHECKING:
-    from golden_model.exits import ExitPolicy
 
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
@@ -50,31 +47,6 @@ EvaluateEveryOption = Annotated[int, typer.Option(help="Steps between evaluation
 SaveEveryOption = Annotated[int, typer.Option(help="Steps between saves.")]
 StopAfterOption = Annotated[int | None, typer.Option(help="Pause after this many steps in all.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
-
-DELTA, WINDOW, MARGIN, RANGE, PATIENCE = 0.1, 3, 0.1, 1.0, 3
-"""Defaults of the thresholds."""
-
-
-def make_policy(
-    mode: str, delta: float, window: int, margin: float, value_range: float, patience: int
-) -> ExitPolicy:
-    """The policy of the options.
-
-    Raises:
-        pydantic.ValidationError: (a ``ValueError``) naming the value and the bound it breaks.
-    """
-    from golden_model.exits import ExitPolicy  # brings PyTorch, which --help does not wait for
-
-    return ExitPolicy.model_validate(
-        {
-            "mode": mode,
-            "delta": delta,
-            "window": window,
-            "margin": margin,
-            "range": value_range,
-            "patience": patience,
-        }
-    )
 
 
 def read_config(preset: str, file: Path | None) -> ElbertConfig:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elbert import options
+from elbert import options, policies
 from elbert.bundled import BUNDLED
 from elbert.progress import bars
 from elbert.results import deliver
@@ -24,11 +24,11 @@ def evaluate(
     backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
     model: Annotated[Path | None, typer.Option(help="Model folder; by default the bundled one.")] = None,
     policy: options.PolicyOption = "none",
-    delta: options.DeltaOption = options.DELTA,
-    window: options.WindowOption = options.WINDOW,
-    margin: options.MarginOption = options.MARGIN,
-    value_range: options.RangeOption = options.RANGE,
-    patience: options.PatienceOption = options.PATIENCE,
+    delta: options.DeltaOption = policies.DELTA,
+    window: options.WindowOption = policies.WINDOW,
+    margin: options.MarginOption = policies.MARGIN,
+    value_range: options.RangeOption = policies.RANGE,
+    patience: options.PatienceOption = policies.PATIENCE,
     text_column: options.TextColumnOption = None,
     pair_column: options.PairColumnOption = None,
     label_column: options.LabelColumnOption = None,
@@ -46,7 +46,9 @@ def evaluate(
     from golden_model.evaluation.score import evaluate_file
 
     options.use_threads(threads)
-    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
+    chosen = policies.make_policy(
+        policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
+    )
     result = evaluate_file(
         backend,
         model or BUNDLED,

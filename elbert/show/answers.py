@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import typer
 
+from elbert.classification import Classification
 from elbert.tables import print_table
 from elbert.terminal import shorten
-
-if TYPE_CHECKING:
-    from sim.answers import Answer
 
 SHOWN_TEXT = 35
 """Characters of a sentence that its row shows."""
 
 
-def print_answers(answers: list[Answer], backend: str) -> None:
+def print_answers(answers: Sequence[Classification], backend: str) -> None:
     """A row a sentence; of hardware also what was compared and what the exit saved."""
     columns = ["sentence", "class", "conf.", "exit"]
-    hardware = backend == "rtl"
-    if hardware:
+    runs = [answer.hardware for answer in answers if answer.hardware is not None]
+    if runs:
         columns += ["cycles", "without exit", "saved", "tensors", "integers", "unequal"]
     rows = []
-    for a in answers:
+    for answer in answers:
         row: list[object] = [
-            shorten(a.text, SHOWN_TEXT),
-            a.label_name,
-            f"{max(a.probabilities):.3f}",
-            f"{a.exit_iteration}/{a.iterations}",
+            shorten(answer.text, SHOWN_TEXT),
+            answer.label,
+            f"{max(answer.probabilities):.3f}",
+            f"{answer.exit_iteration}/{answer.iterations}",
         ]
-        if hardware:
-            assert a.cycles is not None
-            assert a.cycles_full is not None
+        if (run := answer.hardware) is not None:
             row += [
-                f"{a.cycles:,}",
-                f"{a.cycles_full:,}",
-                f"{a.cycles_full / a.cycles:.1f}x",
-                a.checkpoints,
-                f"{a.elements:,}",
-                a.mismatches,
+                f"{run.cycles:,}",
+                f"{run.cycles_full:,}",
+                f"{run.cycles_full / run.cycles:.1f}x",
+                run.checkpoints,
+                f"{run.elements:,}",
+                run.mismatches,
             ]
         rows.append(row)
     print_table(f"{len(answers)} sentence{'s' * (len(answers) != 1)}, {backend}", columns, rows)
-    if not hardware:
+    if not runs:
         return
-    total = sum(a.cycles or 0 for a in answers)
-    full = sum(a.cycles_full or 0 for a in answers)
-    unequal = sum(a.mismatches or 0 for a in answers)
-    tensors, integers = sum(a.checkpoints or 0 for a in answers), sum(a.elements or 0 for a in answers)
+    total, full = sum(run.cycles for run in runs), sum(run.cycles_full for run in runs)
+    unequal = sum(run.mismatches for run in runs)
+    tensors, integers = sum(run.checkpoints for run in runs), sum(run.elements for run in runs)
     verdict = "all equal" if unequal == 0 else f"{unequal} UNEQUAL"
     typer.echo(
         f"{tensors:,} named tensors, {integers:,} integers compared, golden model to RTL: {verdict}.\n"

@@ -36,7 +36,7 @@ def test_sentences_come_from_arguments_file_and_examples(tmp_path):
     assert read_sentences(["zero"], file) == ["zero", "one", "two"]
     assert len(read_sentences(None, None)) >= 8
     assert read_sentences(["mine"], None, examples=True)[-1] == "mine"
-    with pytest.raises(ValueError, match="sentence 0 is empty"):
+    with pytest.raises(ValueError, match="sentence 1 is empty"):
         read_sentences([" "], None)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elbert import options
+from elbert import options, policies
 from elbert.bundled import BUNDLED
 from elbert.progress import bars
 from elbert.results import deliver
@@ -22,12 +22,12 @@ def decisions(
     task: Annotated[str | None, typer.Option(help="A task by name, such as sst2; its dev split.")] = None,
     model: Annotated[Path, typer.Option(help="Model folder.")] = BUNDLED,
     backend: Annotated[str, typer.Option(help="float or golden.")] = "float",
-    policy: options.PolicyOption = "bias_1",
-    delta: options.DeltaOption = options.DELTA,
-    window: options.WindowOption = options.WINDOW,
-    margin: options.MarginOption = options.MARGIN,
-    value_range: options.RangeOption = options.RANGE,
-    patience: options.PatienceOption = options.PATIENCE,
+    policy: options.PolicyOption = policies.POLICY,
+    delta: options.DeltaOption = policies.DELTA,
+    window: options.WindowOption = policies.WINDOW,
+    margin: options.MarginOption = policies.MARGIN,
+    value_range: options.RangeOption = policies.RANGE,
+    patience: options.PatienceOption = policies.PATIENCE,
     output: Annotated[Path, typer.Option(help="The page to write.")] = Path("runs/report/decisions.html"),
     svg: Annotated[Path | None, typer.Option(help="Folder of the SVG files; by default the page's.")] = None,
     sentences: Annotated[
@@ -55,7 +55,9 @@ def decisions(
     from quant.report.decisions.svg import draw_all
 
     options.use_threads(threads)
-    chosen = options.make_policy(policy, delta, window, margin, value_range, patience)
+    chosen = policies.make_policy(
+        policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
+    )
     data = open_data(file, task, columns=Columns(text_column, pair_column, label_column, header, encoding))
     if limit is not None:
         data = data.head(limit)

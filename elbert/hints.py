@@ -1,0 +1,30 @@
+"""One line on stderr where a command does what was asked and the user would want to know more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from golden_model.exits import ExitPolicy
+
+
+def hint(text: str) -> None:
+    """Says it on stderr."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def hint_policy(policy: ExitPolicy, iterations: int) -> None:
+    """Says which thresholds can never let a sentence go."""
+    from golden_model.exits import never_fires
+
+    reason = never_fires(policy, iterations)
+    if reason is not None:
+        hint(reason)
+
+
+def hint_truncated(cut: int, sentences: int, longest: int) -> None:
+    """Says how many sentences were cut to the model's longest."""
+    if cut:
+        hint(f"{cut} of {sentences} sentences cut to {longest} tokens, the model's longest")
