@@ -9,8 +9,9 @@ import numpy as np
 
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
+from hw.arith.widths import ceil_div
 from hw.engine.program import FetchItem, build_program, fetch_items
-from hw.params import Machine, ceil_div
+from hw.params import Machine
 from hw.units.embedding import TOKEN_BYTES
 
 REGION_ALIGNMENT = 4096

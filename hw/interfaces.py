@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
 from golden_model.numerics import LOGIT_BITS, RESIDUAL_BITS
+from hw.arith.widths import bits_for_index
 
 AXI_ADDRESS_BITS = 32
 AXI_DATA_BITS = (32, 64, 128, 256, 512, 1024)
@@ -269,11 +270,6 @@ def read_command_stream() -> stream.Signature:
 def read_data_stream(data_width: int) -> stream.Signature:
     """`read_beat` from an AxiReader."""
     return stream.Signature(read_beat(data_width))
-
-
-def bits_for_index(count: int) -> int:
-    """Width of an index 0..count-1, at least one bit."""
-    return max(1, (count - 1).bit_length())
 
 
 def embedding_feature(rows: int, blocks: int, features: int) -> data.StructLayout:

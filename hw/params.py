@@ -8,15 +8,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from golden_model.config import ElbertConfig
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
-from hw.arith._check import check_technology
+from hw.arith.check import check_technology
+from hw.arith.widths import ceil_div
 
 ARRAY_COLUMNS = (4, 8, 16, 32)
 """Legal array widths: a weight word of Q bytes is one AXI beat of 32 to 256 bits."""
-
-
-def ceil_div(a: int, b: int) -> int:
-    """The smallest integer not below a / b."""
-    return -(-a // b)
 
 
 def parse_array(text: str) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from golden_model.integer.model import SentenceResult
+from hw.arith.widths import ceil_div
 from hw.engine.trace import BLOCK_BITS, HEAD_SHIFT, LANE_BITS, POSITION_BITS, TraceTag
-from hw.params import Machine, ceil_div
+from hw.params import Machine
 from sim.agents.trace import Trace
 
 

@@ -11,7 +11,8 @@ from golden_model.config import find_preset
 from golden_model.evaluation.backends import model_folder
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
-from hw.params import Machine, ceil_div
+from hw.arith.widths import ceil_div
+from hw.params import Machine
 from sim.machine import Job, Report, simulate
 
 

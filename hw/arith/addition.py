@@ -1,50 +1,10 @@
-"""Registered adder trees and multiplication by constants, both without DSP cells."""
+"""Registered adder trees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
-
-
-def signed_digits(constant: int) -> list[tuple[int, int]]:
-    """Canonic signed digits of ``constant`` >= 1: [(sign, shift)] with constant = sum sign·2^shift.
-
-    No two neighbouring digits are set, so that their number is the least possible.
-    Source: Reitwiesner 1960, "Binary arithmetic".
-    """
-    if constant < 1:
-        raise ValueError(f"constant {constant} is below 1")
-    digits, shift = [], 0
-    while constant:
-        if constant & 1:
-            sign = 2 - (constant & 3)
-            digits.append((sign, shift))
-            constant -= sign
-        constant >>= 1
-        shift += 1
-    return digits
-
-
-def constant_products(value: Value, constants: Sequence[int], select: Value) -> list[Value]:
-    """Addends whose sum is value · constants[select].
-
-    As many as the longest of the constants' signed digits needs; ``select`` is taken where it is used.
-    """
-    digits = [signed_digits(constant) for constant in constants]
-    addends: list[Value] = []
-    for position in range(max(len(d) for d in digits)):
-        term: Value | None = None
-        for i, d in enumerate(digits):
-            if position < len(d):
-                sign, shift = d[position]
-                one = (value << shift) if sign > 0 else -(value << shift)
-            else:
-                one = Const(0, 1)
-            term = one if term is None else Mux(select == i, one, term)
-        assert term is not None
-        addends.append(term)
-    return addends
+from amaranth.hdl import Module, Signal, Value
 
 
 def tree_levels(addends: int) -> int:

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith._check import check_int
+from hw.arith.check import check_int
 
 
 class IntegerDivider(wiring.Component):

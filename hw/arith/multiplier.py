@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith._check import check_int, check_technology
+from hw.arith.check import check_int, check_technology
 
 DSP_WIDTH = 18
 """Bits of a signed DSP operand, the smaller of the two of the technologies' cells."""

@@ -14,17 +14,9 @@ from golden_model.numerics import (
     SHIFT_BITS,
     SUM_BITS,
 )
+from hw.arith.delay import delay
 from hw.arith.multiplier import WideMultiplier
 from hw.arith.rounding import RoundShift
-
-
-def delay(m: Module, value, cycles: int, name: str) -> Signal:
-    """``value`` after ``cycles`` registers without reset (``value`` itself for 0)."""
-    for i in range(cycles):
-        later = Signal(value.shape(), reset_less=True, name=f"{name}_{i + 1}")
-        m.d.sync += later.eq(value)
-        value = later
-    return value
 
 
 class Requantizer(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith._check import check_int
+from hw.arith.check import check_int
 
 
 def saturate(value: Value, low: int, high: int) -> Value:

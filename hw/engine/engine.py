@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.arith.constant import times_constant
+from hw.arith.widths import bits_for_index
 from hw.engine.array import COLUMN_BITS, ROW_BITS, Array
 from hw.engine.fetcher import Fetcher
 from hw.engine.sequencer import Sequencer
@@ -18,14 +20,13 @@ from hw.interfaces import (
     ErrorCode,
     Record,
     Result,
-    bits_for_index,
     read_command_stream,
     read_data_stream,
 )
 from hw.memory.banks import GroupedMemory, WordMemory
 from hw.params import Machine
 from hw.units.activation_table import ActivationTable
-from hw.units.embedding import EmbeddingUnit, times_constant
+from hw.units.embedding import EmbeddingUnit
 from hw.units.exit_unit import ExitUnit
 from hw.units.layernorm import LayerNorm
 from hw.units.softmax import Softmax

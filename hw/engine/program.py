@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from amaranth.lib import data, enum
 
 from golden_model.numerics import TABLE_SIZE
-from hw.params import Machine, ceil_div
+from hw.arith.widths import ceil_div
+from hw.params import Machine
 
 
 class Operand(enum.Enum, shape=1):

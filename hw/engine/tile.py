@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from amaranth.lib import data, enum
 
+from hw.arith.widths import bits_for_index
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
-from hw.interfaces import bits_for_index
 from hw.params import Machine
 
 

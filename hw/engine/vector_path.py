@@ -21,11 +21,11 @@ from golden_model.numerics import (
 )
 from hw.arith.requantizer import Requantizer
 from hw.arith.rounding import saturate, saturate_signed
+from hw.arith.widths import bits_for_index
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort
-from hw.interfaces import bits_for_index
 from hw.memory.banks import WordMemory
 from hw.params import Machine
 

@@ -10,6 +10,7 @@ from amaranth.hdl import Elaboratable, Module, Signal, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
+from hw.arith.widths import bits_for_index
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 
@@ -26,7 +27,7 @@ class GroupedMemory(Elaboratable):
 
     def __init__(self, *, groups: int, lanes: int, width: int, depth: int) -> None:
         self.groups, self.lanes, self.width, self.depth = groups, lanes, width, depth
-        bits = max(1, (depth - 1).bit_length())
+        bits = bits_for_index(depth)
         word = data.ArrayLayout(unsigned(width), lanes)
         self.read_enable = Signal()
         self.read_address = Signal(bits)
@@ -61,7 +62,7 @@ class WordMemory(Elaboratable):
 
     def __init__(self, shape, depth: int) -> None:  # type: ignore[no-untyped-def]
         self.shape, self.depth = shape, depth
-        bits = max(1, (depth - 1).bit_length())
+        bits = bits_for_index(depth)
         self.read_enable = Signal(init=1)
         self.read_address = Signal(bits)
         self.read_data = Signal(shape)

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from golden_model.config import ElbertConfig, find_preset
-from hw.params import ceil_div, parse_array
+from hw.arith.widths import ceil_div
+from hw.params import parse_array
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring

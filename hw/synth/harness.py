@@ -6,7 +6,7 @@ from amaranth import Cat, ClockDomain, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.params import ceil_div
+from hw.arith.widths import ceil_div
 
 FANIN = 4
 """Bits that one level of the output tree joins: what a LUT4 takes."""

@@ -7,7 +7,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import OPERAND_BITS, TABLE_INDEX_BITS, TABLE_SIZE
-from hw.arith._check import check_int
+from hw.arith.check import check_int
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 ENTRIES_PER_WORD = 4

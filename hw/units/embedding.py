@@ -8,16 +8,16 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import ElbertConfig
 from golden_model.numerics import EMBEDDING_SHIFT, OPERAND_BITS, POSITION_BITS, RESIDUAL_BITS
+from hw.arith.constant import times_constant
+from hw.arith.widths import bits_for_index, ceil_div
 from hw.interfaces import (
     AXI_ADDRESS_BITS,
     AXI_DATA_BITS,
     LENGTH_BITS,
-    bits_for_index,
     embedding_feature,
     read_command_stream,
     read_data_stream,
 )
-from hw.params import ceil_div
 
 TOKEN_BYTES = 4
 """One token in memory, little-endian: id in bits 0..23, type in bits 24..31."""
@@ -26,12 +26,6 @@ TOKEN_ID_BITS = 24
 # The sum needs 17 bits, so the contract's saturation to 18 never acts and costs nothing here.
 _LARGEST = ((1 << (OPERAND_BITS - 1)) << EMBEDDING_SHIFT) + (1 << (POSITION_BITS - 1))
 assert _LARGEST < 1 << (RESIDUAL_BITS - 1)
-
-
-def times_constant(value, factor: int):
-    """``value * factor`` as shifts and adds: one term per set bit of ``factor``, no multiplier."""
-    terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
-    return sum(terms[1:], terms[0])
 
 
 class EmbeddingUnit(wiring.Component):

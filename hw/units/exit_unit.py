@@ -29,7 +29,7 @@ from golden_model.integer.ops.exit_math import (
     log_exponent_table,
     normalisation_factor,
 )
-from hw.arith._check import check_int
+from hw.arith.check import check_int
 from hw.arith.divider import FractionDivider
 from hw.interfaces import (
     ENTROPY_BITS,

@@ -7,8 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import GAMMA_BITS, OFFSET_BITS, RESIDUAL_BITS, SHIFT_BITS
-from hw.arith._check import check_int, check_technology
-from hw.arith.requantizer import delay
+from hw.arith.check import check_int, check_technology
+from hw.arith.delay import delay
 from hw.units.layernorm_lane import OUTPUT_BITS, NormalizeLane
 from hw.units.layernorm_rows import RowFinisher
 from hw.units.layernorm_statistics import MAX_FEATURES, Statistics

@@ -17,8 +17,9 @@ from golden_model.numerics import (
     RSQRT_BITS,
     SHIFT_BITS,
 )
-from hw.arith._check import check_technology
-from hw.arith.addition import adder_tree, constant_products, signed_digits, tree_levels
+from hw.arith.addition import adder_tree, tree_levels
+from hw.arith.check import check_technology
+from hw.arith.constant import constant_products, signed_digits
 from hw.arith.multiplier import Multiplier
 from hw.arith.rounding import RoundShift, saturate
 from hw.units.layernorm_rows import row_layout

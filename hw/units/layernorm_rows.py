@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import RESIDUAL_BITS, RSQRT_BITS, RSQRT_MANTISSA_BITS
-from hw.arith._check import check_int
-from hw.arith.addition import adder_tree, constant_products, tree_levels
+from hw.arith.addition import adder_tree, tree_levels
+from hw.arith.check import check_int
+from hw.arith.constant import constant_products
 from hw.units.layernorm_statistics import MAX_FEATURES, sum_layout
 
 

@@ -7,9 +7,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import RESIDUAL_BITS
-from hw.arith._check import check_int, check_technology
+from hw.arith.check import check_int, check_technology
+from hw.arith.delay import delay
 from hw.arith.multiplier import Multiplier
-from hw.arith.requantizer import delay
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 MAX_FEATURES = 1024

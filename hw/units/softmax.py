@@ -15,7 +15,7 @@ from golden_model.numerics import (
     SCORE_BITS,
     SHIFT_BITS,
 )
-from hw.arith._check import check_int
+from hw.arith.check import check_int
 from hw.arith.integer_divider import IntegerDivider
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 

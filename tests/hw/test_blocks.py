@@ -16,7 +16,8 @@ from golden_model.integer.ops.fixed import round_shift
 from golden_model.integer.ops.fixed import saturate_signed as golden_saturate_signed
 from golden_model.integer.ops.layernorm import reciprocal_sqrt
 from golden_model.numerics import RSQRT_BITS, RSQRT_MANTISSA_BITS
-from hw.arith.addition import adder_tree, constant_products, signed_digits, tree_levels
+from hw.arith.addition import adder_tree, tree_levels
+from hw.arith.constant import constant_products, signed_digits
 from hw.arith.integer_divider import IntegerDivider
 from hw.arith.multiplier import Multiplier, WideMultiplier
 from hw.arith.requantizer import Requantizer
