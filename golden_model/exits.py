@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS
-from golden_model.integer.ops.exit_math import ENTROPY_BITS, ONE
+from golden_model.numerics import ENTROPY_BITS, ONE
 
 MAX_WINDOW = 16
 """Longest confidence window: the hardware keeps this many iterations of history."""

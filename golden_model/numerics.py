@@ -16,7 +16,8 @@ OFFSET_BITS = 32
 """Signed; a channel's offset (bias) is stored in 32 bits, of which OFFSET_LIMIT may be used."""
 OFFSET_LIMIT = 1 << 27
 """|offset| of a matmul channel stays below this, so that accumulator + offset fits 29 bits."""
-SUM_BITS = 29
+BIASED_ACCUMULATOR_BITS = 29
+"""Signed: accumulator + offset."""
 
 # Requantisation: saturate(round_half_up((accumulator + offset) · multiplier / 2^shift))
 MULTIPLIER_BITS = 16
@@ -35,7 +36,7 @@ RESIDUAL_BITS = 18
 # Embedding
 EMBEDDING_SHIFT = 6
 """sum = word << 6 + position_type; word is int8, position_type int16."""
-POSITION_BITS = 16
+POSITION_TYPE_BITS = 16
 
 # Softmax
 SCORE_BITS = 12
@@ -67,3 +68,12 @@ LOGIT_BITS = 18
 """Signed: -128 to just under 128 nat."""
 LOGIT_FRACTION_BITS = 10
 """A logit's LSB is 2^-10 nat, for every iteration alike, so that a threshold means the same everywhere."""
+
+# Exit decision: probabilities, entropies and every threshold of an exit policy have the LSB 2^-16
+PROBABILITY_FRACTION_BITS = 16
+ONE = 1 << PROBABILITY_FRACTION_BITS
+"""A probability of 1; a normalised entropy of ln C."""
+PROBABILITY_BITS = PROBABILITY_FRACTION_BITS + 1
+"""Unsigned, 0..ONE."""
+ENTROPY_BITS = 18
+"""Unsigned; raw entropy reaches ln 8 = 2.08 nat."""

@@ -6,11 +6,12 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hw.bus.axi import Axi4Lite, Axi4Read
 from hw.bus.axi_reader import AxiReader
 from hw.bus.registers import Registers
 from hw.engine.engine import TRACES, Engine
 from hw.engine.trace import TracePort
-from hw.interfaces import Axi4Lite, Axi4Read, ErrorCode
+from hw.interfaces import ErrorCode
 from hw.params import Machine
 
 

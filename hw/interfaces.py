@@ -1,55 +1,39 @@
-"""What the parts of the accelerator say to each other: buses, the command, the result.
+"""What registers, engine and exit unit say to each other: the command, the result, an iteration's record.
 
-Every signature is written from the side of the one that starts the conversation (an AXI master,
-the registers for a command, the engine for a result); the other side takes ``In(signature)``.
+Every signature is written from the side of the one that starts the conversation (the registers for a command,
+the engine for a result); the other side takes ``In(signature)``.
 """
 
 from __future__ import annotations
 
 from amaranth import signed, unsigned
-from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.wiring import Out
 
+from golden_model import exits
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
-from golden_model.numerics import LOGIT_BITS, RESIDUAL_BITS
+from golden_model.numerics import ENTROPY_BITS, LOGIT_BITS, PROBABILITY_BITS
 from hw.arith.widths import bits_for_index
-
-AXI_ADDRESS_BITS = 32
-AXI_DATA_BITS = (32, 64, 128, 256, 512, 1024)
-"""The data widths AXI4 knows, at least one 32-bit token word."""
-AXI_BOUNDARY = 4096
-"""No burst crosses a multiple of this many bytes (AXI4 A3.4.1)."""
-LITE_ADDRESS_BITS = 12
-"""The register map's 4 KB."""
-LITE_DATA_BITS = 32
+from hw.bus.axi import AXI_ADDRESS_BITS
+from hw.enumeration import hardware_enum
 
 LENGTH_BITS = 10
 """0..512 tokens."""
-ITERATION_BITS = 6
-"""0..32 iterations."""
-WINDOW_MAX = 16
-"""Most iterations in a confidence window."""
-WINDOW_BITS = 5
-LABEL_BITS = 3
-PROBABILITY_BITS = 17
-"""Q16, 0..65536."""
-ENTROPY_BITS = 18
-"""Q16; the entropy in nats of eight classes is 2.08."""
-MARGIN_BITS = 17
-PATIENCE_BITS = 6
+ITERATION_BITS = MAX_ITERATIONS.bit_length()
+WINDOW_BITS = exits.MAX_WINDOW.bit_length()
+LABEL_BITS = bits_for_index(MAX_LABELS)
+MARGIN_BITS = PROBABILITY_BITS
+"""A difference of two probabilities."""
+PATIENCE_BITS = exits.STREAK_LIMIT.bit_length()
+"""As a streak, with which it is compared."""
 COUNTER_BITS = 32
 
-
-class ExitMode(enum.Enum, shape=3):  # type: ignore[call-arg]
-    """The exit policies, as the POLICY register names them."""
-
-    NONE = 0
-    ENTROPY = 1
-    ENTROPY_RAW = 2
-    PATIENCE = 3
-    BIAS_1 = 4
-    BIAS_2 = 5
-    BIAS_3 = 6
+ExitMode = hardware_enum(
+    "ExitMode",
+    {mode.name.upper(): mode.value for mode in exits.ExitMode},
+    bits_for_index(len(exits.ExitMode)),
+    "The exit policies of `golden_model.exits.ExitMode`, as the POLICY register names them.",
+)
 
 
 class ErrorCode(enum.Enum, shape=4):  # type: ignore[call-arg]
@@ -181,113 +165,3 @@ class ResultPort(wiring.Signature):
                 "record": Out(Record),
             }
         )
-
-
-class Axi4Read(wiring.Signature):
-    """The read half of AXI4, from the master's side. A member ``m_axi`` becomes ``m_axi__araddr``…
-
-    ``arid`` (always 0) and ``rid`` (ignored) are one bit wide: interconnects and test benches ask
-    for them.
-
-    Raises:
-        ValueError: ``data_width`` is not one of `AXI_DATA_BITS`.
-    """
-
-    def __init__(self, data_width: int) -> None:
-        if data_width not in AXI_DATA_BITS:
-            raise ValueError(f"data_width {data_width} is not one of {AXI_DATA_BITS}")
-        self.data_width = data_width
-        super().__init__(
-            {
-                "arid": Out(1),
-                "araddr": Out(AXI_ADDRESS_BITS),
-                "arlen": Out(8),
-                "arsize": Out(3),
-                "arburst": Out(2),
-                "arvalid": Out(1),
-                "arready": In(1),
-                "rid": In(1),
-                "rdata": In(data_width),
-                "rresp": In(2),
-                "rlast": In(1),
-                "rvalid": In(1),
-                "rready": Out(1),
-            }
-        )
-
-
-class Axi4Lite(wiring.Signature):
-    """AXI4-Lite, 32-bit data, 12-bit byte addresses, from the master's side: the accelerator has
-    ``s_axil: In(Axi4Lite())``, which becomes ``s_axil__awaddr``…
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "awaddr": Out(LITE_ADDRESS_BITS),
-                "awvalid": Out(1),
-                "awready": In(1),
-                "wdata": Out(LITE_DATA_BITS),
-                "wstrb": Out(LITE_DATA_BITS // 8),
-                "wvalid": Out(1),
-                "wready": In(1),
-                "bresp": In(2),
-                "bvalid": In(1),
-                "bready": Out(1),
-                "araddr": Out(LITE_ADDRESS_BITS),
-                "arvalid": Out(1),
-                "arready": In(1),
-                "rdata": In(LITE_DATA_BITS),
-                "rresp": In(2),
-                "rvalid": In(1),
-                "rready": Out(1),
-            }
-        )
-
-
-READ_BYTES_BITS = 24
-
-
-ReadCommand = data.StructLayout(
-    {
-        "address": unsigned(AXI_ADDRESS_BITS),
-        "bytes": unsigned(READ_BYTES_BITS),
-    }
-)
-"""One linear read. Both are multiples of the beat (data_width / 8 bytes)."""
-
-
-def read_beat(data_width: int) -> data.StructLayout:
-    """One beat of the answer: ``data`` and ``last`` (of its `ReadCommand`)."""
-    return data.StructLayout({"data": data_width, "last": 1})
-
-
-def read_command_stream() -> stream.Signature:
-    """`ReadCommand` to an AxiReader."""
-    return stream.Signature(ReadCommand)
-
-
-def read_data_stream(data_width: int) -> stream.Signature:
-    """`read_beat` from an AxiReader."""
-    return stream.Signature(read_beat(data_width))
-
-
-def embedding_feature(rows: int, blocks: int, features: int) -> data.StructLayout:
-    """One feature of one token's embedding sum.
-
-    ``lane`` is a one-hot mask of ``rows`` bits (token % rows), ``block`` is token // rows,
-    ``value`` the 18-bit sum; ``first`` and ``last`` mark the token's first and last feature.
-    """
-    return data.StructLayout(
-        {
-            "lane": rows,
-            "block": bits_for_index(blocks),
-            "feature": bits_for_index(features),
-            "value": signed(RESIDUAL_BITS),
-            "first": 1,
-            "last": 1,
-        }
-    )
-
-
-assert MAX_ITERATIONS < 1 << ITERATION_BITS

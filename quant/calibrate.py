@@ -31,7 +31,7 @@ from golden_model.numerics import (
     NORM_FRACTION_BITS,
     OFFSET_LIMIT,
     OPERAND_MAX,
-    POSITION_BITS,
+    POSITION_TYPE_BITS,
     RESIDUAL_BITS,
     SCORE_FRACTION_BITS,
     SHIFT_BITS,
@@ -302,7 +302,7 @@ class Quantizer:
             centre = (word.amax(0) + word.amin(0)) / 2
             word, both = word - centre, both + centre
         fine = 1 << EMBEDDING_SHIFT
-        top = (1 << (POSITION_BITS - 1)) - 1
+        top = (1 << (POSITION_TYPE_BITS - 1)) - 1
         scale = max(float(word.abs().max()) / OPERAND_MAX, float(both.abs().max()) * fine / top, LEAST_SCALE)
         self.scales["embedding.word"] = scale
         self.scales["embedding.sum"] = scale / fine

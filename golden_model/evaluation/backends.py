@@ -21,8 +21,7 @@ from golden_model.exits import Confidence, ExitPolicy, exit_iterations
 from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
 from golden_model.integer.model import GoldenModel, Sentence
-from golden_model.integer.ops.exit_math import ONE
-from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
 from golden_model.text.tokenizer import ElbertTokenizer
 

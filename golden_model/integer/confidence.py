@@ -13,14 +13,8 @@ from torch import Tensor
 
 from golden_model.config import MAX_LABELS
 from golden_model.exits import Confidence, ExitMode, FixedExitPolicy
-from golden_model.integer.ops.exit_math import (
-    LOGIT_FRACTION_BITS,
-    LOGIT_MAX,
-    LOGIT_MIN,
-    ONE,
-    entropy_fixed,
-    softmax_fixed,
-)
+from golden_model.integer.ops.exit_math import LOGIT_MAX, LOGIT_MIN, entropy_fixed, softmax_fixed
+from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 
 
 def integer_confidence(logits: Tensor) -> Confidence:

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.numerics import BIASED_ACCUMULATOR_BITS, MULTIPLIER_BITS
 from hw.arith.check import check_int, check_technology
 
 DSP_WIDTH = 18
@@ -114,8 +115,8 @@ class WideMultiplier(wiring.Component):
     Latency ``latency``: 3 cycles, 4 with ``high_in_logic``. One product per cycle.
     """
 
-    A_WIDTH = 29
-    B_WIDTH = 16
+    A_WIDTH = BIASED_ACCUMULATOR_BITS
+    B_WIDTH = MULTIPLIER_BITS
     LOW_WIDTH = DSP_WIDTH - 1
 
     def __init__(self, technology: str = "generic", high_in_logic: bool = False):

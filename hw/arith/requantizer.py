@@ -8,11 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import (
     ACCUMULATOR_BITS,
+    BIASED_ACCUMULATOR_BITS,
     MULTIPLIER_BITS,
     OFFSET_BITS,
     RESIDUAL_BITS,
     SHIFT_BITS,
-    SUM_BITS,
 )
 from hw.arith.delay import delay
 from hw.arith.multiplier import WideMultiplier
@@ -67,7 +67,7 @@ class Requantizer(wiring.Component):
         m = Module()
         m.submodules.wide = wide = self._wide
         m.submodules.round = rounding = self._round
-        total = Signal(signed(SUM_BITS), reset_less=True)
+        total = Signal(signed(BIASED_ACCUMULATOR_BITS), reset_less=True)
         m.d.sync += total.eq(self.accumulator + self.offset)
         m.d.comb += [
             wide.a.eq(total),

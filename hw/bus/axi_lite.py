@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.interfaces import LITE_ADDRESS_BITS, LITE_DATA_BITS, Axi4Lite
+from hw.bus.axi import LITE_ADDRESS_BITS, LITE_DATA_BITS, Axi4Lite
 
 OKAY = 0
 SLVERR = 2

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.interfaces import (
+from hw.bus.axi import (
     AXI_ADDRESS_BITS,
     AXI_BOUNDARY,
     READ_BYTES_BITS,
@@ -37,7 +37,7 @@ class AxiReader(wiring.Component):
     Parameters
     ----------
     data_width : int
-        Bits of a beat, one of `hw.interfaces.AXI_DATA_BITS`.
+        Bits of a beat, one of `hw.bus.axi.AXI_DATA_BITS`.
     max_burst : int
         Beats of the longest burst, 1..256.
     outstanding : int

@@ -13,22 +13,20 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
+from golden_model.exits import MAX_WINDOW, ExitMode
 from golden_model.files import write_text
+from golden_model.numerics import ENTROPY_BITS, PROBABILITY_BITS
 from golden_model.provenance import ROOT
+from hw.bus.axi import Axi4Lite
 from hw.bus.axi_lite import AxiLiteSlave
 from hw.interfaces import (
     COUNTER_BITS,
-    ENTROPY_BITS,
     ITERATION_BITS,
     LABEL_BITS,
     MARGIN_BITS,
     PATIENCE_BITS,
-    PROBABILITY_BITS,
-    WINDOW_MAX,
-    Axi4Lite,
     CommandPort,
     ErrorCode,
-    ExitMode,
     ResultPort,
 )
 
@@ -143,9 +141,9 @@ def _setting(name: str, offset: int, width: int, doc: str) -> Register:
     return Register(name, offset, doc, (Field("value", 0, width, doc, access="rw"),))
 
 
-EXIT_MODES: dict[str, int] = {name: int(member.value) for name, member in ExitMode.__members__.items()}
+EXIT_MODES: dict[str, int] = {mode.name.upper(): mode.value for mode in ExitMode}
 """POLICY's values."""
-ERROR_CODES: dict[str, int] = {name: int(member.value) for name, member in ErrorCode.__members__.items()}
+ERROR_CODES: dict[str, int] = {name: int(code.value) for name, code in ErrorCode.__members__.items()}
 """ERROR's values."""
 
 
@@ -229,7 +227,7 @@ _DESCRIPTION = (
     _setting("ITERATIONS", 0x044, 32, "Iterations at most, 1..MAX_ITERATIONS."),
     _setting("POLICY", 0x048, 32, f"Exit policy: {_values(EXIT_MODES)}."),
     _setting("DELTA", 0x04C, ENTROPY_BITS, "Entropy threshold, Q16."),
-    _setting("WINDOW", 0x050, 32, f"Iterations of the confidence window, 1..{WINDOW_MAX}; bias policies."),
+    _setting("WINDOW", 0x050, 32, f"Iterations of the confidence window, 1..{MAX_WINDOW}; bias policies."),
     _setting("MARGIN", 0x054, MARGIN_BITS, "Margin m of the window, Q16."),
     _setting("RANGE", 0x058, MARGIN_BITS, "Range r of the window, Q16; bias_3."),
     _setting("PATIENCE", 0x05C, PATIENCE_BITS, "Iterations the class must stay after its first; patience."),
@@ -393,7 +391,7 @@ class Registers(wiring.Component):
         limit = stored["WATCHDOG", "value"]
         m.d.comb += [busy.eq(running | ~result.idle), self.irq.eq(done), checked.eq(ErrorCode.NONE)]
         # The last one that holds wins.
-        with m.If((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > WINDOW_MAX))):
+        with m.If((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > MAX_WINDOW))):
             m.d.comb += checked.eq(ErrorCode.WINDOW)
         with m.If((iterations == 0) | (iterations > self.config.num_hidden_layers)):
             m.d.comb += checked.eq(ErrorCode.ITERATIONS)

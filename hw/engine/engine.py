@@ -8,21 +8,14 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arith.constant import times_constant
 from hw.arith.widths import bits_for_index
+from hw.bus.axi import read_command_stream, read_data_stream
 from hw.engine.array import COLUMN_BITS, ROW_BITS, Array
 from hw.engine.fetcher import Fetcher
 from hw.engine.sequencer import Sequencer
 from hw.engine.tile import ArrayState, ColumnSource, RowSource
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort, TraceTag
 from hw.engine.vector_path import CHANNEL_BITS, VectorPath
-from hw.interfaces import (
-    Command,
-    Counters,
-    ErrorCode,
-    Record,
-    Result,
-    read_command_stream,
-    read_data_stream,
-)
+from hw.interfaces import Command, Counters, ErrorCode, Record, Result
 from hw.memory.banks import GroupedMemory, WordMemory
 from hw.params import Machine
 from hw.units.activation_table import ActivationTable

@@ -8,9 +8,9 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import TABLE_SIZE
+from hw.bus.axi import AXI_ADDRESS_BITS, read_command_stream, read_data_stream
 from hw.engine.descriptors import DescriptorTable
 from hw.engine.program import Prefetch
-from hw.interfaces import AXI_ADDRESS_BITS, read_command_stream, read_data_stream
 from hw.params import Machine
 
 HEADER_SLOTS = 4

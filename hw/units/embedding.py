@@ -7,25 +7,37 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import ElbertConfig
-from golden_model.numerics import EMBEDDING_SHIFT, OPERAND_BITS, POSITION_BITS, RESIDUAL_BITS
+from golden_model.numerics import EMBEDDING_SHIFT, OPERAND_BITS, POSITION_TYPE_BITS, RESIDUAL_BITS
 from hw.arith.constant import times_constant
 from hw.arith.widths import bits_for_index, ceil_div
-from hw.interfaces import (
-    AXI_ADDRESS_BITS,
-    AXI_DATA_BITS,
-    LENGTH_BITS,
-    embedding_feature,
-    read_command_stream,
-    read_data_stream,
-)
+from hw.bus.axi import AXI_ADDRESS_BITS, AXI_DATA_BITS, read_command_stream, read_data_stream
+from hw.interfaces import LENGTH_BITS
 
 TOKEN_BYTES = 4
 """One token in memory, little-endian: id in bits 0..23, type in bits 24..31."""
 TOKEN_ID_BITS = 24
 
 # The sum needs 17 bits, so the contract's saturation to 18 never acts and costs nothing here.
-_LARGEST = ((1 << (OPERAND_BITS - 1)) << EMBEDDING_SHIFT) + (1 << (POSITION_BITS - 1))
+_LARGEST = ((1 << (OPERAND_BITS - 1)) << EMBEDDING_SHIFT) + (1 << (POSITION_TYPE_BITS - 1))
 assert _LARGEST < 1 << (RESIDUAL_BITS - 1)
+
+
+def embedding_feature(rows: int, blocks: int, features: int) -> data.StructLayout:
+    """One feature of one token's embedding sum.
+
+    ``lane`` is a one-hot mask of ``rows`` bits (token % rows), ``block`` is token // rows,
+    ``value`` the 18-bit sum; ``first`` and ``last`` mark the token's first and last feature.
+    """
+    return data.StructLayout(
+        {
+            "lane": rows,
+            "block": bits_for_index(blocks),
+            "feature": bits_for_index(features),
+            "value": signed(RESIDUAL_BITS),
+            "first": 1,
+            "last": 1,
+        }
+    )
 
 
 class EmbeddingUnit(wiring.Component):
@@ -265,7 +277,7 @@ class EmbeddingUnit(wiring.Component):
         lane = Signal(self.rows, init=1)
         block = Signal.like(out.block)
         feature = Signal.like(out.feature)
-        word, position = Signal(signed(OPERAND_BITS)), Signal(signed(POSITION_BITS))
+        word, position = Signal(signed(OPERAND_BITS)), Signal(signed(POSITION_TYPE_BITS))
         m.d.comb += [
             word.eq(words),
             position.eq(positions),
@@ -306,7 +318,7 @@ class EmbeddingUnit(wiring.Component):
                 with m.If(emit):
                     m.d.sync += [
                         words.eq(words >> OPERAND_BITS),
-                        positions.eq(positions >> POSITION_BITS),
+                        positions.eq(positions >> POSITION_TYPE_BITS),
                         left.eq(left - 1),
                         feature.eq(Mux(out.last, 0, feature + 1)),
                     ]

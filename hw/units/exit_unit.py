@@ -10,36 +10,33 @@ from amaranth.lib.wiring import In, Out
 from golden_model.config import MAX_LABELS
 from golden_model.exits import MAX_WINDOW, STREAK_LIMIT
 from golden_model.integer.ops.exit_math import (
+    EXIT_SUM_BITS,
     EXP_FINE_BITS,
     EXP_ZERO_FROM,
     LOG_FRACTION_BITS,
     LOG_INDEX_BITS,
     LOG_REST_BITS,
-    LOGIT_BITS,
-    LOGIT_FRACTION_BITS,
-    ONE,
-    PROBABILITY_FRACTION_BITS,
     ROM_BITS,
     ROM_COARSE,
     ROM_FINE,
     ROM_LOG,
     ROM_WORDS,
-    SUM_BITS,
     exit_rom,
     log_exponent_table,
     normalisation_factor,
 )
+from golden_model.numerics import (
+    ENTROPY_BITS,
+    LOGIT_BITS,
+    LOGIT_FRACTION_BITS,
+    ONE,
+    PROBABILITY_BITS,
+    PROBABILITY_FRACTION_BITS,
+)
 from hw.arith.check import check_int
 from hw.arith.divider import FractionDivider
-from hw.interfaces import (
-    ENTROPY_BITS,
-    LABEL_BITS,
-    MARGIN_BITS,
-    PATIENCE_BITS,
-    PROBABILITY_BITS,
-    WINDOW_BITS,
-    ExitMode,
-)
+from hw.arith.widths import bits_for_index
+from hw.interfaces import LABEL_BITS, MARGIN_BITS, PATIENCE_BITS, WINDOW_BITS, ExitMode
 
 WEIGHTED_BITS = 28
 """Width of sum p·d in 2^-26 nat. It is the entropy less ln S, at most 0.98 nat for eight classes; rounding
@@ -158,7 +155,7 @@ class ExitUnit(wiring.Component):
     def __init__(self, num_labels: int) -> None:
         """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8."""
         self.num_labels = check_int("num_labels", num_labels, 2, MAX_LABELS)
-        self._divider = FractionDivider(SUM_BITS, PROBABILITY_FRACTION_BITS)
+        self._divider = FractionDivider(EXIT_SUM_BITS, PROBABILITY_FRACTION_BITS)
         super().__init__(
             {
                 "clear": In(1),
@@ -217,7 +214,7 @@ class ExitUnit(wiring.Component):
         best = Signal(signed(LOGIT_BITS), reset_less=True)
         distance = Signal(LOGIT_BITS, reset_less=True)
         exponential = Signal(PROBABILITY_BITS, reset_less=True)
-        total = Signal(SUM_BITS, reset_less=True)
+        total = Signal(EXIT_SUM_BITS, reset_less=True)
         runner_up = Signal(PROBABILITY_BITS, reset_less=True)
         lead = Signal(PROBABILITY_BITS, reset_less=True)
         weighted = Signal(WEIGHTED_BITS, reset_less=True)
@@ -445,7 +442,7 @@ class ExitUnit(wiring.Component):
                     with m.Case(ExitMode.BIAS_1):
                         m.d.comb += settled.eq(confident | (margin_streak >= self.window))
                     with m.Case(ExitMode.BIAS_2):
-                        oldest_beyond = beyond.bit_select((self.window - 1)[:4], 1)
+                        oldest_beyond = beyond.bit_select((self.window - 1)[: bits_for_index(MAX_WINDOW)], 1)
                         m.d.comb += settled.eq(confident | ((rising >= self.window) & oldest_beyond))
                     with m.Case(ExitMode.BIAS_3):
                         steady = (margin_streak >= self.window) & (span <= self.range_)

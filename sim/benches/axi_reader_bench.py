@@ -16,7 +16,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiReadBus, AxiSlaveRead, Region
 
-from hw.interfaces import AXI_BOUNDARY
+from hw.bus.axi import AXI_BOUNDARY
 from sim.agents import clock
 from sim.run import bench_args, report
 

@@ -18,11 +18,11 @@ from cocotb.utils import get_sim_time
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
 from golden_model.exits import MAX_PATIENCE, MAX_WINDOW, ExitMode, ExitState, FixedExitPolicy
 from golden_model.integer.confidence import integer_confidence
-from golden_model.integer.ops.exit_math import EXP_ZERO_FROM, LOGIT_BITS, LOGIT_MAX, LOGIT_MIN, ONE
+from golden_model.integer.ops.exit_math import EXP_ZERO_FROM, LOGIT_MAX, LOGIT_MIN
+from golden_model.numerics import LOGIT_BITS, ONE, PROBABILITY_BITS
 from sim.agents import clock
 from sim.run import bench_args, report
 
-PROBABILITY_BITS = 17
 ILLEGAL_MODE = 7
 
 

@@ -14,18 +14,11 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
+from golden_model.exits import MAX_WINDOW
+from golden_model.numerics import ENTROPY_BITS, LOGIT_BITS, PROBABILITY_BITS
+from hw.bus.axi import LITE_ADDRESS_BITS
 from hw.bus.registers import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
-from hw.interfaces import (
-    ENTROPY_BITS,
-    LITE_ADDRESS_BITS,
-    LOGIT_BITS,
-    PROBABILITY_BITS,
-    WINDOW_MAX,
-    Command,
-    Counters,
-    Record,
-    Result,
-)
+from hw.interfaces import Command, Counters, Record, Result
 from sim.agents import clock
 from sim.run import bench_args, report
 
@@ -228,7 +221,7 @@ async def a_sentence(dut: Any) -> None:
             "LENGTH": rng.randint(1, config.max_position_embeddings),
             "ITERATIONS": rng.randint(1, config.num_hidden_layers),
             "POLICY": turn,
-            "WINDOW": rng.randint(1, WINDOW_MAX),
+            "WINDOW": rng.randint(1, MAX_WINDOW),
         }
         for register in REGISTERS.values():
             if settable(register) and register.name not in (*values, "WATCHDOG"):
@@ -310,7 +303,7 @@ async def bad_settings_are_refused(dut: Any) -> None:
     bad += [("MODE", {"POLICY": value}) for value in (7, 8, 12, 1 << 16, WORD_MASK)]
     bad += [("ITERATIONS", {"ITERATIONS": value}) for value in (0, most + 1, 64, 65, WORD_MASK)]
     for mode in ("BIAS_1", "BIAS_2", "BIAS_3"):
-        for window in (0, WINDOW_MAX + 1, 32, 33, WORD_MASK):
+        for window in (0, MAX_WINDOW + 1, 32, 33, WORD_MASK):
             bad.append(("WINDOW", {"POLICY": EXIT_MODES[mode], "WINDOW": window}))
     bad.append(("LENGTH", {"LENGTH": 0, "POLICY": 9, "ITERATIONS": 0, "WINDOW": 0}))
     for error, values in bad:
@@ -321,7 +314,7 @@ async def bad_settings_are_refused(dut: Any) -> None:
         assert (await bench.status())[1] == 0
     assert not bench.starts
     good = [{"LENGTH": 1}, {"LENGTH": longest}, {"ITERATIONS": 1}, {"ITERATIONS": most}]
-    good += [{"WINDOW": 1}, {"WINDOW": WINDOW_MAX}]
+    good += [{"WINDOW": 1}, {"WINDOW": MAX_WINDOW}]
     good += [{"POLICY": mode, "WINDOW": 0} for mode in (0, 1, 2, 3)]
     for number, values in enumerate(good):
         await bench.set(**values)

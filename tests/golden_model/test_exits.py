@@ -30,6 +30,7 @@ from golden_model.integer.confidence import (
     quantise_logits,
 )
 from golden_model.integer.ops import exit_math as em
+from golden_model.numerics import ENTROPY_BITS
 
 LABELS = (2, 3, 4, 5, 6, 7, 8)
 
@@ -94,7 +95,7 @@ def test_integer_confidence_is_within_its_error_bounds(num_labels: int) -> None:
     assert torch.equal(got.label, logits.argmax(-1))
     for tensor in (got.probabilities, got.entropy):
         assert 0 <= int(tensor.min()) <= int(tensor.max()) <= em.ONE
-    assert 0 <= int(got.entropy_raw.min()) <= int(got.entropy_raw.max()) < 1 << em.ENTROPY_BITS
+    assert 0 <= int(got.entropy_raw.min()) <= int(got.entropy_raw.max()) < 1 << ENTROPY_BITS
 
 
 def test_two_class_probabilities_always_sum_to_one() -> None:

@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 
 from golden_model import exits
 from golden_model.integer.ops import exit_math
+from golden_model.numerics import ENTROPY_BITS, ONE
 from hw import interfaces
 from hw.arith.divider import FractionDivider
 from hw.emit import to_verilog
@@ -49,12 +50,22 @@ def test_mode_codes_are_the_golden_models() -> None:
     assert hardware == {member.name: int(member) for member in exits.ExitMode}
 
 
-def test_widths_are_the_golden_models() -> None:
-    assert interfaces.ENTROPY_BITS == exit_math.ENTROPY_BITS
-    assert interfaces.PROBABILITY_BITS == exit_math.PROBABILITY_FRACTION_BITS + 1
-    assert interfaces.LOGIT_BITS == exit_math.LOGIT_BITS
-    assert interfaces.WINDOW_MAX == exits.MAX_WINDOW < 1 << interfaces.WINDOW_BITS
-    assert exits.MAX_PATIENCE < 1 << interfaces.PATIENCE_BITS
+def test_the_registers_hold_every_policy() -> None:
+    """The widths of settings against the bounds the golden policy checks."""
+    bounds = exits.FixedExitPolicy(
+        mode=max(exits.ExitMode),
+        window=exits.MAX_WINDOW,
+        patience=exits.MAX_PATIENCE,
+        delta=(1 << ENTROPY_BITS) - 1,
+        margin=ONE // 2,
+        range=ONE,
+    )
+    for name in ("window", "patience", "delta", "margin", "range"):
+        width = interfaces.Command[name].width
+        assert getattr(bounds, name) < 1 << width, name
+    assert interfaces.WINDOW_BITS == 5
+    assert interfaces.PATIENCE_BITS == interfaces.ITERATION_BITS == 6
+    assert interfaces.LABEL_BITS == 3
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 4, 5, 6, 7, 8])

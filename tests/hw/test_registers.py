@@ -11,9 +11,9 @@ from golden_model import exits
 from golden_model.config import PRESETS, ElbertConfig
 from hw.arith.constant import times_constant
 from hw.bus import registers
+from hw.bus.axi import Axi4Read
 from hw.bus.axi_reader import AxiReader
 from hw.bus.registers import ERROR_CODES, EXIT_MODES, GENERATED, REGISTERS, Field, Register, Registers
-from hw.interfaces import Axi4Read
 from hw.units.embedding import EmbeddingUnit
 
 ROOT = Path(registers.__file__).resolve().parents[2]

@@ -25,15 +25,16 @@ import torch
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS
-from golden_model.numerics import LOGIT_BITS, LOGIT_FRACTION_BITS
+from golden_model.numerics import (
+    LOGIT_BITS,
+    LOGIT_FRACTION_BITS,
+    ONE,
+    PROBABILITY_BITS,
+    PROBABILITY_FRACTION_BITS,
+)
 
 LOGIT_MIN = -(1 << (LOGIT_BITS - 1))
 LOGIT_MAX = (1 << (LOGIT_BITS - 1)) - 1
-
-PROBABILITY_FRACTION_BITS = 16
-"""Probabilities, entropies and every threshold of an exit policy have the LSB 2^-16."""
-
-ONE = 1 << PROBABILITY_FRACTION_BITS
 
 EXP_FINE_BITS = 6
 """Low bits of d that address the fine table; the bits above them address the coarse one (LSB 2^-4 nat)."""
@@ -48,23 +49,20 @@ LOG_INDEX_BITS = 8
 LOG_ENTRIES = (1 << LOG_INDEX_BITS) + 1
 """ln(1 + i/256) for i = 0..256: both ends of every interpolated interval."""
 
-SUM_BITS = PROBABILITY_FRACTION_BITS + 4
+EXIT_SUM_BITS = PROBABILITY_FRACTION_BITS + 4
 """Width of S: up to 8 * 65536."""
 
-LOG_FRACTION_BITS = SUM_BITS - 1
-"""Bits below the leading one once S has been shifted up to SUM_BITS bits."""
+LOG_FRACTION_BITS = EXIT_SUM_BITS - 1
+"""Bits below the leading one once S has been shifted up to EXIT_SUM_BITS bits."""
 
 LOG_REST_BITS = LOG_FRACTION_BITS - LOG_INDEX_BITS
 """Bits of S that interpolate between two table entries."""
-
-ENTROPY_BITS = 18
-"""Raw entropy reaches ln 8 = 2.08 nat."""
 
 ROM_COARSE = 0
 ROM_FINE = 256
 ROM_LOG = 512
 ROM_WORDS = 1024
-ROM_BITS = 17
+ROM_BITS = PROBABILITY_BITS
 """One 1024 x 18 block RAM of an ECP5 holds all tables."""
 
 LN_ERROR = 1.25

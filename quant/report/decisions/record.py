@@ -28,8 +28,7 @@ from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.model import Sentence, Trace
-from golden_model.integer.ops.exit_math import ONE
-from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
 
 CHUNK = 16

@@ -6,8 +6,8 @@ from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from hw.bus.axi import Axi4Lite
 from hw.bus.axi_lite import AxiLiteSlave
-from hw.interfaces import Axi4Lite
 
 
 class RegisterFile(wiring.Component):
