@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from elbert.terminal import degrade, shorten
-from golden_model.errors import PromiseBroken
+from golden_model.errors import PromiseBroken, describe
 
 COMMANDS = (
     ("run", "elbert.commands.run:run"),
@@ -97,18 +97,3 @@ def main() -> None:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         sys.exit(_fail(describe(failure), 1 if isinstance(failure, PromiseBroken) else 2))
-
-
-def describe(failure: Exception) -> str:
-    """A failure in one line, pydantic's several as one each, without the address of its documentation."""
-    errors = getattr(failure, "errors", None)
-    if callable(errors):
-        parts = []
-        for error in errors(include_url=False):
-            place = ".".join(str(part) for part in error["loc"])
-            reason = str(error.get("ctx", {}).get("error") or error["msg"])
-            if place and error["type"] != "value_error":
-                reason = f"{place} {error['input']!r}: {reason[:1].lower()}{reason[1:]}"
-            parts.append(reason)
-        return "; ".join(parts)
-    return str(failure) or type(failure).__name__

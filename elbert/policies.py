@@ -24,8 +24,11 @@ def make_policy(
     """The policy of that name.
 
     Raises:
-        pydantic.ValidationError: (a ``ValueError``) naming the value and the bound it breaks.
+        ValueError: naming the value and the bound it breaks.
     """
+    from pydantic import ValidationError
+
+    from golden_model.errors import describe
     from golden_model.exits import ExitPolicy  # brings PyTorch, which --help does not wait for
 
     values: dict[str, Any] = {
@@ -36,4 +39,7 @@ def make_policy(
         "range": value_range,
         "patience": patience,
     }
-    return ExitPolicy.model_validate(values)
+    try:
+        return ExitPolicy.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(describe(error)) from None

@@ -43,7 +43,11 @@ def console(stderr: bool = False) -> Console:
     """A console that takes no text for markup, emoji or something to colour."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:  # rich would end the process with exit code 1
+            raise BrokenPipeError
+
+    made = Plain(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not made.is_terminal:
         made.width = FILE_WIDTH  # files and pipes have no width of their own
     return made

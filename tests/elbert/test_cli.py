@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from elbert import cli
+from elbert.results import deliver
 from golden_model import provenance
 from golden_model.errors import PromiseBroken
 from golden_model.files import sha256_of, write_json
@@ -142,3 +143,78 @@ def test_every_command_prints_its_help(capsys):
 
     root = typer.main.get_command(cli.build_app())
     assert visit(root, root.context_class(root)) > 8
+
+
+def call(*arguments: object, **changes: object) -> subprocess.CompletedProcess[str]:
+    """``elbert`` in a process of its own."""
+    options: dict = {"capture_output": True, "text": True, "timeout": 300, **changes}
+    return subprocess.run([sys.executable, "-m", "elbert", *map(str, arguments)], **options)
+
+
+def test_text_is_shown_as_typed():
+    done = call("run", "[/b] great", ":smile: fine", "[bold]dull[/bold]")
+    assert done.returncode == 0, done.stderr
+    for text in ("[/b] great", ":smile: fine", "[bold]dull[/bold]"):
+        assert text in done.stdout
+
+
+def test_a_terminal_without_unicode_shows_what_it_can_and_the_result_is_there(tmp_path: Path):
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    path = tmp_path / "r.json"
+    text = "naïve … and far too long for the thirty-five characters of its row"
+    done = call("run", text, "--json", path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "na?ve ..." in done.stdout
+    assert json.loads(path.read_text("utf-8"))["sentences"][0]["text"] == text
+    widths = {len(line) for line in done.stdout.splitlines()[1:] if line.startswith(("|", "+"))}
+    assert len(widths) == 1  # the frame closes though characters were replaced
+
+
+def test_a_reader_that_leaves_loses_no_result(tmp_path: Path):
+    path = tmp_path / "r.json"
+    command = [sys.executable, "-m", "elbert", "run", "good", "--json", str(path)]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert job.stdout is not None
+    assert job.stderr is not None
+    job.stdout.close()
+    error = job.stderr.read()
+    job.stderr.close()
+    assert job.wait() in (0, 141)
+    assert "Traceback" not in error
+    assert json.loads(path.read_text())["sentences"][0]["label_name"] == "positive"
+
+
+def test_results_are_saved_before_they_are_shown(tmp_path: Path):
+    path = tmp_path / "r.json"
+
+    def show() -> None:
+        raise RuntimeError("the display failed")
+
+    with pytest.raises(RuntimeError):
+        deliver({"value": 1}, path, show)
+    assert json.loads(path.read_text()) == {"value": 1}
+
+
+def test_messages_are_one_short_line_each(monkeypatch, capsys):
+    def probe() -> None:
+        raise ValueError("a review\nof many lines " + 500 * "and words ")
+
+    assert run_main(monkeypatch, probe, ["probe"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert len(error) < 650
+
+
+def test_wrong_settings_are_named_without_the_checkers_noise():
+    done = call("run", "good", "--window", "40")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: window 40: ")
+    assert "pydantic" not in done.stderr
+    assert "16" in done.stderr
+
+
+def test_completion_is_offered():
+    done = call("--show-completion", "bash", env=os.environ | {"SHELL": "/bin/bash"})
+    assert done.returncode == 0, done.stderr
+    assert "elbert" in done.stdout.lower()
