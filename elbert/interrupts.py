@@ -17,8 +17,8 @@ REPEAT_S = 1.0
 def termination_interrupts() -> Iterator[None]:
     """Within it SIGTERM, SIGHUP and SIGINT raise KeyboardInterrupt: files are saved, child processes end.
 
-    Then the process exits with 128 + the signal's number, as shells count. Further signals leave what is being
-    saved alone, but for a second SIGINT, more than ``REPEAT_S`` later, which ends the process at once. In
+    Then the process exits with 128 + the signal's number, as shells count. Further signals do not disturb the
+    saving, but for a second SIGINT, more than ``REPEAT_S`` later, which ends the process at once. In
     background jobs, whose SIGINT the shell ignores, it counts too; under nohup SIGHUP stays ignored.
 
     Raises:

@@ -18,11 +18,11 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from golden_model.children import child
 from sim import toolchain
 
 _MAIN = Path(__file__).parent / "verilator_main.cpp"
@@ -153,14 +153,15 @@ def _run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
     with log.open("a") as handle:
         handle.write("$ " + " ".join(command) + "\n")
         handle.flush()
-        done = subprocess.run(
-            command, cwd=folder, stdout=handle, stderr=subprocess.STDOUT, env=toolchain.verilator_env()
-        )
-    if done.returncode:
+        # The compiler's temporary files go where they vanish with the folder, whatever ends it.
+        environment = toolchain.verilator_env() | {"TMPDIR": str(folder)}
+        with child(command, folder=folder, output=handle, environment=environment) as tool:
+            status = tool.process.wait()
+    if status:
         lines = log.read_text().splitlines()
         errors = [n for n, line in enumerate(lines) if "%Error" in line or " error: " in line]
         shown = lines[errors[0] : errors[0] + 40] if errors else lines[-40:]
-        raise BuildFailure(f"{what} failed with status {done.returncode}:\n" + "\n".join(shown))
+        raise BuildFailure(f"{what} failed with status {status}:\n" + "\n".join(shown))
 
 
 def _runtime_folder(options: BuildOptions) -> Path:

@@ -49,7 +49,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +60,7 @@ from typing import Any
 
 import numpy as np
 
+from golden_model.children import child
 from sim import toolchain
 from sim.build import BuildOptions, build
 
@@ -241,25 +241,17 @@ def _execute(
     binary: Path, folder: Path, env: Mapping[str, str], arguments: Sequence[str], log: Path, timeout_s: float
 ) -> _Run:
     begin = time.monotonic()
-    with log.open("wb") as handle:
-        child = subprocess.Popen(
-            [str(binary), *arguments],
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-        )
+    with (
+        log.open("wb") as handle,
+        child([str(binary), *arguments], folder=folder, output=handle, environment=env) as simulator,
+    ):
+        process = simulator.process
+        if "--trace-file" in arguments:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_WAVES_LIMIT_BYTES, _WAVES_LIMIT_BYTES))
         try:
-            if "--trace-file" in arguments:
-                resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (_WAVES_LIMIT_BYTES, _WAVES_LIMIT_BYTES))
-            status: int | None = child.wait(timeout_s)
+            status: int | None = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             status = None
-        finally:
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL)
-                child.wait()
     return _Run(status, time.monotonic() - begin)
 
 
@@ -353,30 +345,35 @@ def run_bench(
 
     temporary = run_dir is None
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{top}-")) if run_dir is None else Path(run_dir).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("results.xml", "results_waves.xml", _METRICS_FILE, "waves.vcd"):
-        (folder / name).unlink(missing_ok=True)
-    _write_arguments(folder, test_args or {})
-    env = _environment(folder, top, test_module, seed, test_filter) | dict(extra_env or {})
-    arguments = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (2**31 - 1) + 1}", *plusargs]
-    if clock_ns is not None:
-        half = round(clock_ns * 500)  # half a period in picoseconds
-        arguments.append(f"+bench+half+{half}")
-        env["ELBERT_BENCH_CLOCK_NS"] = str(clock_ns)
-    else:
-        env.pop("ELBERT_BENCH_CLOCK_NS", None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("results.xml", "results_waves.xml", _METRICS_FILE, "waves.vcd"):
+            (folder / name).unlink(missing_ok=True)
+        _write_arguments(folder, test_args or {})
+        env = _environment(folder, top, test_module, seed, test_filter) | dict(extra_env or {})
+        arguments = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (2**31 - 1) + 1}", *plusargs]
+        if clock_ns is not None:
+            half = round(clock_ns * 500)  # half a period in picoseconds
+            arguments.append(f"+bench+half+{half}")
+            env["ELBERT_BENCH_CLOCK_NS"] = str(clock_ns)
+        else:
+            env.pop("ELBERT_BENCH_CLOCK_NS", None)
 
-    log = folder / "bench.log"
-    run = _execute(binary, folder, env, arguments, log, timeout_s)
-    tests = _read_results(folder / "results.xml")
-    failures = _failures(run, tests, log.read_text(errors="replace"), timeout_s)
-    metrics_path = folder / _METRICS_FILE
-    metrics = json.loads(metrics_path.read_text()) if metrics_path.exists() else {}
-    waves = None
-    if failures and waves_on_failure and run.status is not None:
-        waves, note = _waves(sources, top, options, folder, env, arguments, 4 * timeout_s)
-        if note:
-            failures.append(("waves", note))
+        log = folder / "bench.log"
+        run = _execute(binary, folder, env, arguments, log, timeout_s)
+        tests = _read_results(folder / "results.xml")
+        failures = _failures(run, tests, log.read_text(errors="replace"), timeout_s)
+        metrics_path = folder / _METRICS_FILE
+        metrics = json.loads(metrics_path.read_text()) if metrics_path.exists() else {}
+        waves = None
+        if failures and waves_on_failure and run.status is not None:
+            waves, note = _waves(sources, top, options, folder, env, arguments, 4 * timeout_s)
+            if note:
+                failures.append(("waves", note))
+    except BaseException:
+        if temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     keep = bool(failures) or not temporary
     result = BenchResult(
         passed=not failures,

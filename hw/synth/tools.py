@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from golden_model.children import Child, child
 from golden_model.errors import PromiseBroken
 
 _LAUNCH = {
@@ -64,29 +66,27 @@ def run_tool(
     command = [sys.executable, "-c", f"import sys; {_LAUNCH[tool]}; sys.exit(run(sys.argv[1:]))", *arguments]
     log = folder / f"{tool}.log"
     began = time.monotonic()
-    with log.open("w", buffering=1, encoding="utf-8") as sink:
-        process = subprocess.Popen(
-            command, cwd=folder, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        expired = threading.Event()
+    expired = threading.Event()
 
-        def stop(process: subprocess.Popen[str] = process, expired: threading.Event = expired) -> None:
-            expired.set()
-            process.kill()
+    def stop(tool: Child) -> None:
+        expired.set()
+        tool.end()
 
-        late = threading.Timer(timeout, stop)
+    with (
+        log.open("w", buffering=1, encoding="utf-8") as sink,
+        child(command, folder=folder, output=subprocess.PIPE) as started,
+    ):
+        late = threading.Timer(min(timeout, threading.TIMEOUT_MAX), stop, (started,))
         late.start()
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            assert started.process.stdout is not None
+            for line in io.TextIOWrapper(started.process.stdout, errors="replace"):
                 sink.write(line)
                 if phase := _phase(line):
                     show_phase(phase)
-            code = process.wait()
+            code = started.process.wait()
         finally:
             late.cancel()
-            process.kill()
-            process.wait()
     seconds = time.monotonic() - began
     if expired.is_set():
         raise PromiseBroken(f"{tool} took more than {timeout:g} s; its log is {log}")
