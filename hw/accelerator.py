@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.bus.axi import Axi4Lite, Axi4Read
 from hw.bus.axi_reader import AxiReader
-from hw.bus.registers import Registers
+from hw.bus.registers.hardware import Registers
 from hw.engine.engine import TRACES, Engine
 from hw.engine.trace import TracePort
 from hw.interfaces import ErrorCode

@@ -8,7 +8,7 @@ from typing import Any
 from cocotb.triggers import RisingEdge, with_timeout
 
 from golden_model.exits import FixedExitPolicy
-from hw.bus.registers import COUNTERS, ERROR_CODES, REGISTERS
+from hw.bus.registers.description import COUNTERS, ERROR_CODES, REGISTERS
 from sim.agents import clock
 from sim.agents.axi_lite import AxiLiteMaster
 

@@ -17,7 +17,7 @@ from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
 from golden_model.exits import MAX_WINDOW
 from golden_model.numerics import ENTROPY_BITS, LOGIT_BITS, PROBABILITY_BITS
 from hw.bus.axi import LITE_ADDRESS_BITS
-from hw.bus.registers import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
+from hw.bus.registers.description import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
 from hw.interfaces import Command, Counters, Record, Result
 from sim.agents import clock
 from sim.run import bench_args, report

@@ -9,14 +9,15 @@ import pytest
 
 from golden_model import exits
 from golden_model.config import PRESETS, ElbertConfig
+from golden_model.provenance import ROOT
 from hw.arith.constant import times_constant
-from hw.bus import registers
 from hw.bus.axi import Axi4Read
 from hw.bus.axi_reader import AxiReader
-from hw.bus.registers import ERROR_CODES, EXIT_MODES, GENERATED, REGISTERS, Field, Register, Registers
+from hw.bus.registers import exports
+from hw.bus.registers.description import ERROR_CODES, EXIT_MODES, REGISTERS, Field, Register
+from hw.bus.registers.exports import GENERATED
+from hw.bus.registers.hardware import Registers
 from hw.units.embedding import EmbeddingUnit
-
-ROOT = Path(registers.__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -25,7 +26,7 @@ def test_generated_file_is_up_to_date(name: str) -> None:
 
 
 def test_write_generated(tmp_path: Path) -> None:
-    registers.write_generated(tmp_path)
+    exports.write_generated(tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(GENERATED)
 
 
@@ -36,7 +37,7 @@ def test_addresses_are_distinct_words_of_the_map() -> None:
 
 
 def test_header_defines_every_register() -> None:
-    defines = dict(re.findall(r"#define (\w+) (\w+)u", registers.header()))
+    defines = dict(re.findall(r"#define (\w+) (\w+)u", exports.header()))
     for register in REGISTERS.values():
         assert int(defines[f"ELBERT_{register.name}_OFFSET"], 16) == register.offset
     assert int(defines["ELBERT_STATUS_DONE_MASK"], 16) == 2

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import connect, flipped
 
 from golden_model.config import PRESETS, ElbertConfig
 from hw.bus.axi_reader import AxiReader
-from hw.bus.registers import Registers
+from hw.bus.registers.hardware import Registers
 from hw.units.embedding import EmbeddingUnit
 from sim.run import run_component
 
