@@ -1,7 +1,7 @@
 """The ``elbert`` command: one table of its subcommands, and failures as messages and exit codes.
 
 Exit codes: 0 done, 1 a promise did not hold (a mismatch, a failed tool), 2 bad usage or input,
-130 interrupted (typer's), 141 nobody reads the output any more.
+128 + the signal's number when told to end (Ctrl-C: 130), 141 when nobody reads the output any more.
 Modules of ``elbert.commands`` import nothing heavy (torch, amaranth, transformers) at their top, so that
 ``elbert --help`` and shell completion answer at once.
 """
@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from elbert.interrupts import termination_interrupts
 from elbert.terminal import degrade, shorten
 from golden_model.errors import PromiseBroken, describe
 
@@ -88,7 +89,8 @@ def main() -> None:
     """Entry point of the console script; always leaves through ``SystemExit``."""
     degrade()
     try:
-        build_app()()
+        with termination_interrupts():
+            build_app()()
     except BrokenPipeError:
         # results are saved before they are shown, so nothing is lost; what is buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

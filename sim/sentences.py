@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from golden_model.children import side_by_side
 from golden_model.errors import PromiseBroken
 from golden_model.exits import ExitMode, FixedExitPolicy
 from golden_model.integer.checkpoint import IntegerCheckpoint
@@ -113,8 +114,8 @@ def simulate_sentences(
             waves.append(str(report.waves))
         return report.errors
 
-    with ThreadPoolExecutor(len(shares)) as pool:
-        errors = [error for part in pool.map(work, range(len(shares))) for error in part]
+    parts = side_by_side([functools.partial(work, number) for number in range(len(shares))])
+    errors = [error for part in parts for error in part]
     if errors:
         seen = f"; waves: {', '.join(waves)}" if waves else ""
         raise PromiseBroken("the simulation failed: " + "; ".join(errors) + seen)

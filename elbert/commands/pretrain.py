@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from elbert import options
-from elbert.interrupts import termination_interrupts
 from elbert.progress import TrainingProgress
 from elbert.results import deliver
 
@@ -91,7 +90,7 @@ def pretrain(
         init=init,
         device=device,
     )
-    with termination_interrupts(), leaving():
+    with leaving():
         shown = is_main() and not quiet
         record = run(trainer, stop_after, TrainingProgress() if shown else None)
 

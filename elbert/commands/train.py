@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from elbert import options
-from elbert.interrupts import termination_interrupts
 from elbert.progress import TrainingProgress
 from elbert.results import deliver
 from elbert.tables import print_table
@@ -164,7 +163,7 @@ def train(
     )
     shown = is_main() and not quiet
     watch = TrainingProgress() if shown else None
-    with termination_interrupts(), leaving():
+    with leaving():
         if method == ALL:
             for name, value in (
                 ("iterations", iterations),
