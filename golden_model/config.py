@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from golden_model.documents import quote, read_object
+from golden_model.errors import describe
 
 MAX_LABELS = 8
 """Most classes the exit unit holds (design: fixed-point softmax for up to 8 classes)."""
 
 MAX_ITERATIONS = 32
 """Most iterations whose confidences the accelerator keeps."""
+
+MAX_LAYER_NORM_EPS = 1e-5
+"""Largest epsilon of the float LayerNorm. The integer one has none (docs/numerics.md): it divides by the
+root of the variance alone. Signal to error of the bundled model's float logits (five sentences, smallest
+variance 0.0036) with an epsilon of 1e-5: 76 dB, of 1e-3: 38 dB, of 0.1: 8 dB; of its golden model: 32 dB."""
+
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new"}
+"""``hidden_act`` as Hugging Face calls it, and which of the two functions it is."""
+
+_ONE_LAYER = "ELBERT repeats one layer, so it must be 1"
+_CLASSIFIER = "ELBERT answers with one class of several: 'single_label_classification'"
+FIXED_SETTINGS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "model_type": (("albert",), "ELBERT is an 'albert'"),
+    "num_hidden_groups": ((1,), _ONE_LAYER),
+    "inner_group_num": ((1,), _ONE_LAYER),
+    "position_embedding_type": (("absolute", None), "positions are 'absolute'"),
+    "problem_type": ((None, "single_label_classification"), _CLASSIFIER),
+    "is_decoder": ((False, None), "every token sees every other: it must be false"),
+    "add_cross_attention": ((False, None), "there is no other text to attend to: it must be false"),
+    "is_encoder_decoder": ((False, None), "ELBERT is an encoder alone: it must be false"),
+    "pruned_heads": (({}, None), "heads are not pruned: it must be {}"),
+    "quantization_config": ((None,), "the weights must be floats: save the model dequantised"),
+}
+"""Keys of a ``config.json`` that change what a model computes and of which ELBERT has one form: the values
+taken, and what a refusal says. Keys that are neither here nor in :class:`ElbertConfig` change no answer
+(dropout, initialisation, ids of special pieces, what Hugging Face returns or caches)."""
 
 
 class ElbertConfig(BaseModel):
@@ -36,7 +64,26 @@ class ElbertConfig(BaseModel):
     num_labels: int = Field(default=2, ge=2, le=MAX_LABELS)
     type_vocab_size: int = Field(default=2, ge=1, le=4)
     hidden_act: str = "gelu_new"
+    """``gelu`` or ``gelu_new``; any name of ACTIVATIONS is taken."""
     layer_norm_eps: float = Field(default=1e-12, gt=0)
+    """At most MAX_LAYER_NORM_EPS."""
+
+    @field_validator("hidden_act", mode="after")
+    @classmethod
+    def _activation(cls, value: str) -> str:
+        if value not in ACTIVATIONS:
+            raise ValueError(f"hidden_act {quote(value)} is not one of {', '.join(map(repr, ACTIVATIONS))}")
+        return ACTIVATIONS[value]
+
+    @field_validator("layer_norm_eps", mode="after")
+    @classmethod
+    def _epsilon(cls, value: float) -> float:
+        if value > MAX_LAYER_NORM_EPS:
+            raise ValueError(
+                f"layer_norm_eps {value:g} is above {MAX_LAYER_NORM_EPS:g}: the integer LayerNorm has none, "
+                f"so a larger one would change the answers (train the model with 1e-12)"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> ElbertConfig:
@@ -47,8 +94,6 @@ class ElbertConfig(BaseModel):
             )
         if self.embedding_size > self.hidden_size:
             raise ValueError(f"embedding_size {self.embedding_size} is above hidden_size {self.hidden_size}")
-        if self.hidden_act not in ("gelu", "gelu_new"):
-            raise ValueError(f"hidden_act {self.hidden_act!r} is not one of 'gelu', 'gelu_new'")
         return self
 
     @property
@@ -68,13 +113,40 @@ class ElbertConfig(BaseModel):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ElbertConfig:
-        """Reads a Hugging Face ``config.json`` dictionary: known keys are taken, others ignored."""
-        return cls(**{k: v for k, v in values.items() if k in cls.model_fields})
+        """Reads a Hugging Face ``config.json`` dictionary.
+
+        Raises:
+            ValueError: a key is missing, a bound is broken, or a key of FIXED_SETTINGS has another value than
+                ELBERT's, all in one line; keys that change no answer are ignored.
+        """
+        for key, (allowed, reason) in FIXED_SETTINGS.items():
+            if key in values and values[key] not in allowed:
+                raise ValueError(f"{key} is {quote(values[key])}; {reason}")
+        known = {k: v for k, v in values.items() if k in cls.model_fields}
+        names = values.get("id2label")
+        if names is not None:
+            if not isinstance(names, dict):
+                raise ValueError(f"id2label is a {type(names).__name__}, expected an object")
+            if known.setdefault("num_labels", len(names)) != len(names):
+                raise ValueError(
+                    f"num_labels is {quote(known['num_labels'])}, id2label names {len(names)} classes"
+                )
+        lacking = [k for k, field in cls.model_fields.items() if field.is_required() and k not in known]
+        if lacking:
+            raise ValueError(f"lacks the key {lacking[0]!r}")
+        try:
+            return cls(**known)
+        except ValidationError as error:
+            raise ValueError(describe(error)) from error
 
     @classmethod
     def from_json(cls, path: Path | str) -> ElbertConfig:
-        """Reads a Hugging Face ``config.json`` file."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        """Reads a Hugging Face ``config.json`` file; raises ValueError naming file, key, value and bound."""
+        values = read_object(path)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 PRESETS: dict[str, ElbertConfig] = {

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedConfig
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.utils import logging as transformers_logging
 
 from golden_model.config import ElbertConfig
+from golden_model.float.pretrained import load_albert
 from golden_model.text.tokenizer import ElbertTokenizer
 
 
@@ -34,14 +34,9 @@ def elbert_config(config: AlbertConfig) -> ElbertConfig:
     """The geometry of a Hugging Face configuration.
 
     Raises:
-        ValueError: when the checkpoint shares its layer otherwise than ELBERT does (more than one group
-            or inner layer), or breaks a bound of :class:`ElbertConfig`.
+        ValueError: as :meth:`ElbertConfig.from_dict`.
     """
-    for key in ("num_hidden_groups", "inner_group_num"):
-        if getattr(config, key) != 1:
-            raise ValueError(f"{key} is {getattr(config, key)}; ELBERT repeats one layer, so it must be 1")
     values = config.to_dict()
-    values["num_labels"] = config.num_labels  # to_dict() holds id2label in its place
     return ElbertConfig.from_dict(values)
 
 
@@ -81,52 +76,17 @@ class ElbertForSequenceClassification(nn.Module):
 
         Args:
             folder: The checkpoint's folder. Nothing is fetched and nothing is unpickled.
-            new_classifier: Accept a checkpoint without a classifier (a bare or masked-LM ALBERT); the
-                missing weights start fresh.
+            new_classifier: Accept a checkpoint without a classifier (a bare or masked-LM ALBERT), or with one
+                for other classes; the missing weights start fresh.
             num_labels: Classes of a new classifier; only with ``new_classifier``.
 
         Raises:
-            FileNotFoundError: when ``config.json`` or the safetensors are not there.
-            ValueError: when weights are missing, or the geometry is not legal.
+            OSError: when a file is not there.
+            ValueError: when something is not what ELBERT reads: ``golden_model.float.pretrained``.
         """
-        folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{folder} holds no config.json")
-        if not any(folder.glob("*.safetensors")):
-            raise FileNotFoundError(f"{folder} holds no .safetensors file (pickled weights are not read)")
-        changes: dict[str, Any] = {
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-            "classifier_dropout_prob": 0.0,
-        }
-        if num_labels is not None:
-            if not new_classifier:
-                raise ValueError(f"num_labels {num_labels} is only settable with new_classifier")
-            changes["num_labels"] = num_labels
-        config = AlbertConfig.from_pretrained(folder, local_files_only=True, **changes)
-        bar = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # a bar for a file read in a blink
-        loaded: Any = AlbertForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=new_classifier,
-            output_loading_info=True,
-        )
-        if bar:
-            transformers_logging.enable_progress_bar()
-        model, info = loaded
-        missing = sorted(info["missing_keys"])
-        allowed = ("classifier.", "albert.pooler.") if new_classifier else ()
-        refused = [name for name in missing if not name.startswith(allowed or ("\0",))]
-        if refused:
-            raise ValueError(
-                f"{folder} lacks {len(refused)} weights, first {refused[0]!r}"
-                + ("" if new_classifier else " (a checkpoint without classifier wants new_classifier)")
-            )
-        return cls(model)
+        if num_labels is not None and not new_classifier:
+            raise ValueError(f"num_labels {num_labels} is only settable with new_classifier")
+        return cls(load_albert(folder, new_classifier=new_classifier, num_labels=num_labels))
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with Hugging Face's names."""
@@ -135,6 +95,8 @@ class ElbertForSequenceClassification(nn.Module):
     def embed(self, input_ids: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
         """The projected embedding, float [batch, length, hidden]: what the first iteration reads."""
         albert = self.model.albert
+        if self.config.type_vocab_size < 2 and token_type_ids is not None and bool(token_type_ids.any()):
+            raise ValueError("the texts are pairs, but the model has one token type (type_vocab_size 1)")
         embedding = albert.embeddings(input_ids, token_type_ids=token_type_ids)
         return albert.encoder.embedding_hidden_mapping_in(embedding)
 
@@ -220,8 +182,5 @@ def load_float(
     """Opens a float checkpoint folder: the model in evaluation mode, its tokenizer, its geometry."""
     model = ElbertForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = ElbertTokenizer.from_folder(folder)
-    if tokenizer.size > model.config.vocab_size:
-        raise ValueError(
-            f"{folder}: the tokenizer holds {tokenizer.size} pieces, the embedding {model.config.vocab_size}"
-        )
+    tokenizer.check_fits(model.config.vocab_size, folder)
     return model, tokenizer, model.config

@@ -1,70 +1,145 @@
 """ALBERT's ``spiece.model`` as a Hugging Face tokenizer, without the sentencepiece package.
 
-The file is a protocol buffer. Only two of its fields matter here: the pieces with their scores (field 1) and
-the normaliser's precompiled character map (field 3, inner field 2).
+The file is a protocol buffer. What matters here: the pieces with their scores (field 1); of the trainer
+(field 2) the kind of model (inner field 3) and byte_fallback (35); of the normaliser (field 3) the
+precompiled character map (2) and remove_extra_whitespaces (4).
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-SPECIAL = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
-"""ALBERT's special pieces."""
+from golden_model.documents import first_line, quote
+from golden_model.text.parse import parse_tokenizer
+from golden_model.text.settings import Settings
+
+SPECIAL = {
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+"""ALBERT's special pieces, by Hugging Face's names."""
 
 NUMBER_COMMA_PENALTY = 100.0
 """Taken off the score of pieces such as ``9,``: ALBERT's own tokenizer never joins digit and comma."""
 
-_METASPACE = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
+CLASSES = ("AlbertTokenizer",)
+"""Tokenizers that read the file as this module does."""
+
+UNIGRAM = 1
+"""``trainer_spec.model_type`` of the kind that is read."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a ``spiece.model`` holds.
+
+    vocabulary: pieces and scores. charsmap: the normaliser's. kind: ``model_type``. byte_fallback: unknown
+    characters become bytes. collapses: the model itself takes superfluous spaces away.
+    """
+
+    vocabulary: list[tuple[str, float]]
+    charsmap: bytes = b""
+    kind: int = UNIGRAM
+    byte_fallback: bool = False
+    collapses: bool = True
 
 
 def read_sentencepiece(path: Path | str) -> Tokenizer:
-    """The tokenizer of an ALBERT ``spiece.model`` (lower case, accents stripped).
+    """The tokenizer of an ALBERT ``spiece.model``.
+
+    ``do_lower_case``, ``keep_accents`` and ``add_prefix_space`` of ``tokenizer_config.json`` count; by
+    default text is lower case and its accents are stripped.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is not such a file, or lacks a special piece.
+        OSError: there is no such file.
+        ValueError: it is not such a file, lacks a special piece, or a setting is not taken.
     """
     path = Path(path)
-    data = path.read_bytes()
+    settings = Settings(path.parent)
+    settings.tokenizer_class(CLASSES, path.name)
+    settings.special_pieces(SPECIAL)
+    settings.only("sp_model_kwargs", ({},))
+    model = _parse(path)
+    if model.kind != UNIGRAM:
+        raise ValueError(f"{path}: model_type is {model.kind}, only {UNIGRAM} (unigram) is read")
+    if model.byte_fallback:
+        raise ValueError(f"{path}: byte_fallback is set, which ALBERT's tokenizer has not")
+    if not settings.flag("remove_space", True) and not model.collapses:
+        raise ValueError(
+            f"{settings.path}: remove_space is false, and {path.name} keeps spaces too; here any white "
+            f"space only parts words, so it must be true"
+        )
+    index = {piece: i for i, (piece, _) in enumerate(model.vocabulary)}
+    for piece in SPECIAL.values():
+        if piece not in index:
+            raise ValueError(f"{path} lacks the piece {piece}")
+    settings.no_added_pieces(index)
+    document = _document(
+        model,
+        index,
+        lower=bool(settings.flag("do_lower_case", True)),
+        accents=bool(settings.flag("keep_accents", False)),
+        prefix=bool(settings.flag("add_prefix_space", True)),
+    )
+    return parse_tokenizer(json.dumps(document), path)
+
+
+def _parse(path: Path) -> _Model:
     vocabulary: list[tuple[str, float]] = []
-    charsmap = b""
+    found: dict[str, Any] = {}
     try:
-        for number, value in _fields(data):
+        for number, value in _fields(path.read_bytes()):
             if number == 1:
                 fields = dict(_fields(value))
                 score = struct.unpack("<f", fields[2])[0] if 2 in fields else 0.0
                 piece = fields[1].decode("utf-8")
+                if not math.isfinite(score):
+                    raise ValueError(f"the score of {quote(piece)} is {score}")
                 vocabulary.append((piece, score - NUMBER_COMMA_PENALTY * _number_comma(piece)))
+            elif number == 2:
+                trainer = dict(_fields(value))
+                found |= {"kind": int(trainer.get(3, UNIGRAM)), "byte_fallback": bool(trainer.get(35, 0))}
             elif number == 3:
-                charsmap = dict(_fields(value)).get(2, b"")
-    except (IndexError, KeyError, struct.error, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a sentencepiece model") from error
-    index = {piece: i for i, (piece, _) in enumerate(vocabulary)}
-    for piece in SPECIAL:
-        if piece not in index:
-            raise ValueError(f"{path} lacks the piece {piece}")
-    return Tokenizer.from_str(json.dumps(_document(vocabulary, index, charsmap)))
+                normalizer = dict(_fields(value))
+                found |= {"charsmap": bytes(normalizer.get(2, b"")), "collapses": bool(normalizer.get(4, 1))}
+    except (IndexError, KeyError, struct.error, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a sentencepiece model: {first_line(error)}") from error
+    return _Model(vocabulary, **found)
 
 
-def _document(vocabulary: list[tuple[str, float]], index: dict[str, int], charsmap: bytes) -> dict[str, Any]:
+def _document(
+    model: _Model, index: dict[str, int], *, lower: bool, accents: bool, prefix: bool
+) -> dict[str, Any]:
     """``tokenizer.json`` as Hugging Face writes it for ALBERT."""
     normalizers: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
         {"type": "Replace", "pattern": {"String": "''"}, "content": '"'},
-        {"type": "NFKD"},
-        {"type": "StripAccents"},
-        {"type": "Lowercase"},
     ]
-    if charsmap:
-        encoded = base64.b64encode(charsmap).decode("ascii")
+    if not accents:
+        normalizers += [{"type": "NFKD"}, {"type": "StripAccents"}]
+    if lower:
+        normalizers.append({"type": "Lowercase"})
+    if model.charsmap:
+        encoded = base64.b64encode(model.charsmap).decode("ascii")
         normalizers.append({"type": "Precompiled", "precompiled_charsmap": encoded})
+    metaspace = {
+        "type": "Metaspace",
+        "replacement": "\u2581",
+        "prepend_scheme": "always" if prefix else "never",
+        "split": True,
+    }
 
     def part(piece: str, sequence: bool, type_id: int) -> dict[str, Any]:
         return {"Sequence" if sequence else "SpecialToken": {"id": piece, "type_id": type_id}}
@@ -84,10 +159,10 @@ def _document(vocabulary: list[tuple[str, float]], index: dict[str, int], charsm
                 "normalized": False,
                 "special": True,
             }
-            for piece in SPECIAL
+            for piece in SPECIAL.values()
         ],
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, _METASPACE]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
         "post_processor": {
             "type": "TemplateProcessing",
             "single": single,
@@ -96,8 +171,13 @@ def _document(vocabulary: list[tuple[str, float]], index: dict[str, int], charsm
                 piece: {"id": piece, "ids": [index[piece]], "tokens": [piece]} for piece in ("[CLS]", "[SEP]")
             },
         },
-        "decoder": _METASPACE,
-        "model": {"type": "Unigram", "unk_id": index["<unk>"], "vocab": vocabulary, "byte_fallback": False},
+        "decoder": metaspace,
+        "model": {
+            "type": "Unigram",
+            "unk_id": index["<unk>"],
+            "vocab": model.vocabulary,
+            "byte_fallback": False,
+        },
     }
 
 

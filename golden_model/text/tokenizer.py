@@ -14,11 +14,18 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from golden_model.documents import first_line, quote, read_json
 from golden_model.files import write_text
+from golden_model.text.parse import failures_of_tokenizers, parse_tokenizer
 from golden_model.text.sentencepiece import read_sentencepiece
+from golden_model.text.settings import ADDED_FILE, SETTINGS_FILE, Settings
+from golden_model.text.wordpiece import VOCABULARY_FILE, read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"
 KEPT_FILE = "kept_vocabulary.json"
+PIECES_FILE = "spiece.model"
+FILES = (TOKENIZER_FILE, KEPT_FILE, SETTINGS_FILE, PIECES_FILE, VOCABULARY_FILE, ADDED_FILE)
+"""Everything that a folder's tokenizer is read from."""
 
 _SPECIAL = {
     "pad": ("[PAD]", "<pad>"),
@@ -27,6 +34,28 @@ _SPECIAL = {
     "sep": ("[SEP]",),
     "mask": ("[MASK]",),
 }
+
+
+class Sentences(list[tuple[list[int], list[int]]]):
+    """Ids and token types of texts, in their order.
+
+    Members:
+        max_length: Tokens that a longer text was cut to.
+        cut: Which texts were longer, from 0.
+    """
+
+    def __init__(self, encoded: Iterable[tuple[list[int], list[int]]], max_length: int, cut: Sequence[int]):
+        """A list with what was lost on the way."""
+        super().__init__(encoded)
+        self.max_length, self.cut = max_length, tuple(cut)
+
+    @property
+    def note(self) -> str | None:
+        """What was cut in a line for people; None where nothing was."""
+        if not self.cut:
+            return None
+        verb = "was" if len(self.cut) == 1 else "were"
+        return f"{len(self.cut)} of {len(self)} sentences {verb} cut to {self.max_length} tokens"
 
 
 class ElbertTokenizer:
@@ -40,11 +69,14 @@ class ElbertTokenizer:
     """
 
     def __init__(self, full: Tokenizer, kept: Sequence[int] | None = None) -> None:
-        """Raises ValueError when a special piece is missing or was not kept, or an id repeats."""
+        """Raises ValueError when a special piece is missing or was not kept, an id repeats, or a sentence
+        does not become ``[CLS] … [SEP]``.
+        """
         self.full = full
         self.full.no_padding()
         self.full.no_truncation()
-        full_size = full.get_vocab_size(with_added_tokens=True)
+        # ids may have gaps, so their number is not what an embedding needs
+        full_size = 1 + max(full.get_vocab(with_added_tokens=True).values(), default=-1)
         self.kept = None if kept is None else list(kept)
         self._compact: dict[int, int] | None = None
         if self.kept is not None:
@@ -59,6 +91,10 @@ class ElbertTokenizer:
         self.pad_id, self.unk_id = self._special["pad"], self._special["unk"]
         self.cls_id, self.sep_id = self._special["cls"], self._special["sep"]
         self.mask_id = self._special["mask"]
+        with failures_of_tokenizers("the tokenizer does not split text"):
+            ends = [self.to_compact(i) for i in full.encode("").ids]
+        if ends != [self.cls_id, self.sep_id]:
+            raise ValueError("its post_processor does not put [CLS] before a sentence and [SEP] behind it")
 
     def _find_special(self, role: str) -> int:
         for piece in _SPECIAL[role]:
@@ -74,22 +110,38 @@ class ElbertTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> ElbertTokenizer:
-        """Opens ``tokenizer.json`` (or, failing that, ``spiece.model``) and, where present, the pruning.
+        """Opens ``tokenizer.json`` (or, failing that, ``spiece.model`` or ``vocab.txt``) and the pruning.
+
+        ``tokenizer_config.json`` counts with the latter two and must agree with the first.
 
         Raises:
-            FileNotFoundError: when the folder holds neither.
-            ValueError: when the kept vocabulary does not fit the tokenizer.
+            OSError: the folder holds none of them, or a file cannot be read.
+            ValueError: a file is damaged, a setting is not taken, or the kept vocabulary does not fit.
         """
         folder = Path(folder)
         if (folder / TOKENIZER_FILE).is_file():
-            full = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        elif (folder / "spiece.model").is_file():
-            full = read_sentencepiece(folder / "spiece.model")
+            path = folder / TOKENIZER_FILE
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is not a tokenizer: {first_line(error)}") from error
+            full = parse_tokenizer(text, path)
+            _check_agreement(full, folder)
+        elif (folder / PIECES_FILE).is_file():
+            path = folder / PIECES_FILE
+            full = read_sentencepiece(path)
+        elif (folder / VOCABULARY_FILE).is_file():
+            path = folder / VOCABULARY_FILE
+            full = read_wordpiece(path)
         else:
-            raise FileNotFoundError(f"{folder} holds neither {TOKENIZER_FILE} nor spiece.model")
-        kept_path = folder / KEPT_FILE
-        kept = json.loads(kept_path.read_text(encoding="utf-8")) if kept_path.is_file() else None
-        return cls(full, kept)
+            raise FileNotFoundError(
+                f"{folder} holds neither {TOKENIZER_FILE} nor {PIECES_FILE} nor {VOCABULARY_FILE}"
+            )
+        kept = _read_kept(folder / KEPT_FILE) if (folder / KEPT_FILE).is_file() else None
+        try:
+            return cls(full, kept)
+        except ValueError as error:
+            raise ValueError(f"{path if kept is None else folder / KEPT_FILE}: {error}") from error
 
     def save(self, folder: Path | str) -> None:
         """Writes ``tokenizer.json`` and, for a pruned vocabulary, ``kept_vocabulary.json``."""
@@ -128,15 +180,35 @@ class ElbertTokenizer:
 
     def encode_many(
         self, texts: Sequence[str], max_length: int, pairs: Sequence[str] | None = None
-    ) -> list[tuple[list[int], list[int]]]:
-        """:meth:`encode` of many sentences at once."""
+    ) -> Sentences:
+        """:meth:`encode` of many sentences at once; the result says which of them were cut.
+
+        Raises:
+            ValueError: as :meth:`encode`, or a text is none that UTF-8 can say, by its number from 1.
+        """
         least = 2 if pairs is None else 3
         if max_length < least:
             raise ValueError(f"max_length {max_length} is below {least}, the number of special pieces")
+        for part in (texts, pairs or ()):
+            _check_text(part)
+        if pairs is not None and self.full.num_special_tokens_to_add(True) != least:
+            raise ValueError(
+                "the tokenizer's post_processor does not make a pair [CLS] text [SEP] pair [SEP]"
+            )
         self.full.enable_truncation(max_length, strategy="longest_first")
         inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        encoded = self.full.encode_batch(inputs)
-        return [([self.to_compact(i) for i in e.ids], list(e.type_ids)) for e in encoded]
+        with failures_of_tokenizers("the tokenizer does not split the text"):
+            encoded = self.full.encode_batch(inputs)
+        return Sentences(
+            (([self.to_compact(i) for i in e.ids], list(e.type_ids)) for e in encoded),
+            max_length,
+            [i for i, e in enumerate(encoded) if e.overflowing],
+        )
+
+    def check_fits(self, vocab_size: int, place: object) -> None:
+        """Raises ValueError, naming ``place``, when an embedding of so many rows has not one for every id."""
+        if self.size > vocab_size:
+            raise ValueError(f"{place}: the tokenizer holds {self.size} pieces, the embedding {vocab_size}")
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The pieces of compact ids, as the vocabulary spells them (``##ing``, ``▁the``)."""
@@ -175,6 +247,53 @@ def select_vocabulary(
     order = sorted(range(tokenizer.size), key=lambda i: (i not in own, -own[i], i not in other, -other[i], i))
     taken = set(special)
     return special + [i for i in order if i not in taken][: size - len(special)]
+
+
+def _read_kept(path: Path) -> list[int]:
+    found = read_json(path)
+    if not isinstance(found, list):
+        raise ValueError(f"{path} holds a {type(found).__name__}, expected a list of ids")
+    for i, value in enumerate(found):
+        if type(value) is not int:  # True is no id
+            raise ValueError(f"{path}: entry {i} is {quote(value)}, expected an id")
+    return found
+
+
+def _check_agreement(full: Tokenizer, folder: Path) -> None:
+    """Refuses settings beside ``tokenizer.json`` that say otherwise than it does.
+
+    Versions of transformers differ in which of the two they follow.
+    """
+    settings = Settings(folder)
+    state = {} if full.normalizer is None else json.loads(full.normalizer.__getstate__())
+    steps = {step["type"]: step for step in state.get("normalizers", [state]) if "type" in step}
+    if bert := steps.get("BertNormalizer"):
+        lower, strips = bert["lowercase"], bert["strip_accents"]
+        does = {
+            "do_lower_case": lower,
+            "strip_accents": lower if strips is None else strips,
+            "tokenize_chinese_chars": bert["handle_chinese_chars"],
+        }
+    else:
+        does = {"do_lower_case": "Lowercase" in steps, "keep_accents": "StripAccents" not in steps}
+    for key, value in does.items():
+        said = settings.flag(key, None)
+        if said is not None and said != value:
+            raise ValueError(
+                f"{settings.path}: {key} is {str(said).lower()}, but {TOKENIZER_FILE} does as if it were "
+                f"{str(value).lower()}: remove the key if {TOKENIZER_FILE} is right, else write that anew"
+            )
+
+
+def _check_text(texts: Sequence[str]) -> None:
+    for i, text in enumerate(texts):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"sentence {i + 1}: character {error.start + 1} is {text[error.start]!r}, half of a pair: "
+                f"the text was not decoded as what it is"
+            ) from error
 
 
 def _count(full: Tokenizer, texts: Iterable[str]) -> Counter[int]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
+from golden_model.documents import read_json
 from golden_model.files import sha256_of
 from golden_model.float.albert import load_float
-from golden_model.float.files import RECORD_FILE, WEIGHTS_FILE, save_tensors
+from golden_model.float.files import RECORD_FILE, save_tensors
 from golden_model.float.methods.model import ExitModel
+from golden_model.float.weights import read_tensors, stored_sha256
 from golden_model.text.tokenizer import ElbertTokenizer
 
 HEADS_FILE = "exits.safetensors"
@@ -35,7 +34,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {RECORD_FILE}")
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     if not isinstance(record, dict):
         raise ValueError(f"{path} is no training record")
     return record
@@ -59,7 +58,7 @@ def read_model(folder: Path | str) -> tuple[ExitModel, ElbertTokenizer, dict[str
         path = folder / HEADS_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {HEADS_FILE}, which {method} adds")
-        tensors, wanted = load_file(path), model.heads.state_dict()
+        tensors, wanted = read_tensors(path), model.heads.state_dict()
         wrong = [n for n in tensors.keys() | wanted if not _same_shape(tensors.get(n), wanted.get(n))]
         if wrong:
             raise ValueError(f"{path}: {len(wrong)} tensors are not those of {method}, first {min(wrong)!r}")
@@ -68,8 +67,8 @@ def read_model(folder: Path | str) -> tuple[ExitModel, ElbertTokenizer, dict[str
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of ``model.safetensors``; where heads are added, over the hashes of both files."""
-    found = sha256_of(folder / WEIGHTS_FILE)
+    """SHA-256 of the weights (``weights.stored_sha256``); where heads are added, over both hashes."""
+    found = stored_sha256(folder)
     if not (folder / HEADS_FILE).is_file():
         return found
     return hashlib.sha256(f"{found}\n{sha256_of(folder / HEADS_FILE)}\n".encode()).hexdigest()
