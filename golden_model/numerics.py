@@ -24,7 +24,7 @@ MULTIPLIER_BITS = 16
 """Unsigned, normalised: 2^15 <= multiplier < 2^16 (0 for a channel that is always zero)."""
 SHIFT_BITS = 6
 CHANNEL_PARAMETER_BYTES = 8
-"""One channel's {offset: 32, multiplier: 16, shift: 8} in memory, little-endian."""
+"""One channel's offset, multiplier and shift in memory, as `hw.channel` lays them out."""
 
 # Residual stream
 HIDDEN_MAX = 127 * 256 + 127

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth.lib.data import StructLayout
 
 from golden_model.integer.checkpoint import IntegerCheckpoint
-from golden_model.numerics import CHANNEL_PARAMETER_BYTES
 from hw.arith.widths import ceil_div
+from hw.channel import CHANNEL, NORM_CHANNEL, channel_dtype
 from hw.engine.program import FetchItem, build_program, fetch_items
 from hw.params import Machine
-from hw.units.embedding import TOKEN_BYTES
+from hw.units.embedding import TOKEN_BYTES, TOKEN_ID_BITS
 
 REGION_ALIGNMENT = 4096
-CHANNEL = np.dtype([("offset", "<i4"), ("multiplier", "<u2"), ("shift", "u1"), ("zero", "u1")])
-assert CHANNEL.itemsize == CHANNEL_PARAMETER_BYTES
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,12 @@ def _array(checkpoint: IntegerCheckpoint, name: str) -> np.ndarray:
     return checkpoint.tensors[name].numpy()
 
 
-def _channels(offset: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Channel parameters as they lie in memory; LayerNorm's gamma (signed) fills ``multiplier``."""
-    channels = np.zeros(offset.shape, CHANNEL)
-    channels["offset"] = offset
-    channels["multiplier"] = (multiplier.astype(np.int64) & 0xFFFF).astype(np.uint16)
-    channels["shift"] = shift
+def _channels(
+    layout: StructLayout, offset: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
+) -> np.ndarray:
+    """Channel parameters as they lie in memory."""
+    channels = np.zeros(offset.shape, channel_dtype(layout))
+    channels["offset"], channels["multiplier"], channels["shift"] = offset, multiplier, shift
     return channels
 
 
@@ -67,8 +66,8 @@ def _header(checkpoint: IntegerCheckpoint, item: FetchItem, columns: int, iterat
         _array(checkpoint, f"{item.descriptor.name}.{field}")[iteration, part]
         for field in ("offset", "multiplier", "shift")
     )
-    channels = np.zeros(columns, CHANNEL)
-    channels[: len(offset)] = _channels(offset, multiplier, shift)
+    channels = np.zeros(columns, channel_dtype(CHANNEL))
+    channels[: len(offset)] = _channels(CHANNEL, offset, multiplier, shift)
     return channels.tobytes()
 
 
@@ -78,10 +77,10 @@ def _prefetch(checkpoint: IntegerCheckpoint, item: FetchItem, iteration: int) ->
         beta, gamma, shift = (
             _array(checkpoint, f"{name}.{f}")[iteration] for f in ("beta", "gamma", "shift")
         )
-        return _channels(beta, gamma, shift).tobytes()
+        return _channels(NORM_CHANNEL, beta, gamma, shift).tobytes()
     if name.endswith("table"):
         return _array(checkpoint, name)[iteration].astype(np.int8).tobytes()
-    channels = np.zeros(2, CHANNEL)
+    channels = np.zeros(2, channel_dtype(CHANNEL))
     for i, part in enumerate(("attention.score", "attention.context")):
         channels[i]["multiplier"] = _array(checkpoint, f"{part}.multiplier")[iteration]
         channels[i]["shift"] = _array(checkpoint, f"{part}.shift")[iteration]
@@ -112,7 +111,7 @@ def _streams(
 
 def token_words(ids: Sequence[int], types: Sequence[int]) -> bytes:
     """One little-endian word per token: id in bits 0..23, type in bits 24..31."""
-    return (np.asarray(ids, "<u4") | (np.asarray(types, "<u4") << 24)).astype("<u4").tobytes()
+    return (np.asarray(ids, "<u4") | (np.asarray(types, "<u4") << TOKEN_ID_BITS)).astype("<u4").tobytes()
 
 
 def build_image(

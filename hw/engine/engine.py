@@ -6,17 +6,20 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.numerics import OPERAND_BITS, RESIDUAL_BITS
 from hw.arith.constant import times_constant
 from hw.arith.widths import bits_for_index
 from hw.bus.axi import read_command_stream, read_data_stream
+from hw.channel import CHANNEL, CHANNEL_BITS, NORM_CHANNEL
 from hw.engine.array import COLUMN_BITS, ROW_BITS, Array
 from hw.engine.fetcher import Fetcher
 from hw.engine.sequencer import Sequencer
-from hw.engine.tile import ArrayState, ColumnSource, RowSource
+from hw.engine.tile import ArrayState, ColumnSource, RowSource, last_block_of
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort, TraceTag
-from hw.engine.vector_path import CHANNEL_BITS, VectorPath
+from hw.engine.vector_path import VectorPath
 from hw.interfaces import Command, Counters, ErrorCode, Record, Result
 from hw.memory.banks import GroupedMemory, WordMemory
+from hw.memory.hidden import HIDDEN_WORD, split_hidden
 from hw.params import Machine
 from hw.units.activation_table import ActivationTable
 from hw.units.embedding import EmbeddingUnit
@@ -85,11 +88,11 @@ class Engine(wiring.Component):
         def memory(width: int, depth: int) -> GroupedMemory:
             return GroupedMemory(groups=machine.groups, lanes=p, width=width, depth=depth)
 
-        self.hidden_memory = memory(18, machine.hidden_words)
-        self.activation_memory = memory(8, machine.activation_words)
-        self.key_memory = memory(8, machine.key_words)
-        self.value_memory = memory(8, machine.value_words)
-        self.weights_memory = WordMemory(unsigned(8 * machine.columns), 2 * machine.bank_words)
+        self.hidden_memory = memory(RESIDUAL_BITS, machine.hidden_words)
+        self.activation_memory = memory(OPERAND_BITS, machine.activation_words)
+        self.key_memory = memory(OPERAND_BITS, machine.key_words)
+        self.value_memory = memory(OPERAND_BITS, machine.value_words)
+        self.weights_memory = WordMemory(unsigned(machine.axi_bits), 2 * machine.bank_words)
         self.norm_parameters = WordMemory(unsigned(CHANNEL_BITS), model.hidden_size)
 
         self._embedding_reads = Signal()  # the bus serves the embedding unit
@@ -214,12 +217,12 @@ class Engine(wiring.Component):
 
             with m.Switch(self._step_1.row):
                 with m.Case(RowSource.HIDDEN):
-                    m.d.sync += rows[lane].eq(of_group(hidden.read_data)[8:16].as_signed())
+                    m.d.sync += rows[lane].eq(HIDDEN_WORD(of_group(hidden.read_data)).hi)
                 with m.Case(RowSource.ACTIVATION):
                     m.d.sync += rows[lane].eq(of_group(activation.read_data).as_signed())
                 with m.Case(RowSource.WEIGHTS):
                     m.d.sync += rows[lane].eq(
-                        weights.read_data.word_select(self._step_1.group * p + lane, 8).as_signed()
+                        weights.read_data.word_select(self._step_1.group * p + lane, OPERAND_BITS).as_signed()
                     )
                 with m.Case(RowSource.EXPONENTIALS):
                     m.d.sync += rows[lane].eq(softmax.exponentials[lane])
@@ -227,9 +230,11 @@ class Engine(wiring.Component):
             group, lane = divmod(column, p)
             with m.Switch(self._step_1.column):
                 with m.Case(ColumnSource.WEIGHTS):
-                    m.d.sync += columns[column].eq(weights.read_data.word_select(column, 8).as_signed())
+                    m.d.sync += columns[column].eq(
+                        weights.read_data.word_select(column, OPERAND_BITS).as_signed()
+                    )
                 with m.Case(ColumnSource.HIDDEN):
-                    m.d.sync += columns[column].eq(hidden.read_data[group][lane][8:16].as_signed())
+                    m.d.sync += columns[column].eq(HIDDEN_WORD(hidden.read_data[group][lane]).hi)
                 with m.Case(ColumnSource.KEY):
                     m.d.sync += columns[column].eq(key.read_data[group][lane].as_signed())
                 with m.Case(ColumnSource.VALUE):
@@ -271,7 +276,7 @@ class Engine(wiring.Component):
         softmax, settings = self.softmax, self.settings
         pending, pending_parity = Signal(), Signal()
         done_before = Signal(2)
-        context_channel = Signal(data.StructLayout({"offset": 32, "multiplier": 16, "shift": 6}))
+        context_channel = Signal(CHANNEL)
         m.d.comb += [
             context_channel.eq(fetcher.attention_parameters[1][:CHANNEL_BITS]),
             softmax.score_valid.eq(vector.score_valid),
@@ -299,7 +304,7 @@ class Engine(wiring.Component):
         norm, vector, embedding = self.layernorm, self.vector_path, self.embedding
         norm_parameters, settings = self.norm_parameters, self.settings
         last_block = Signal(bits_for_index(machine.token_blocks))
-        m.d.sync += last_block.eq((settings.length - 1) >> (p.bit_length() - 1))
+        m.d.sync += last_block.eq(last_block_of(settings.length, p))
         blocks = range(machine.token_blocks + 1)
         requested, started = Signal(blocks), Signal(blocks)
         norm_request = Signal()
@@ -318,7 +323,7 @@ class Engine(wiring.Component):
             self._norm_busy.eq(norm_request | (requested != 0) | norm.busy),
             norm_parameters.read_address.eq(norm.parameter_feature),
         ]
-        norm_channel = Signal(data.StructLayout({"offset": signed(32), "multiplier": signed(16), "shift": 6}))
+        norm_channel = Signal(NORM_CHANNEL)
         m.d.comb += [
             norm_channel.eq(norm_parameters.read_data),
             norm.gamma.eq(norm_channel.multiplier),
@@ -372,12 +377,9 @@ class Engine(wiring.Component):
             self._word_base(norm.write_block, model.hidden_size) + norm.write_feature
         )
         for lane in range(p):
-            output = norm.write_values[lane]
-            high = Signal(signed(8), name=f"norm_high_{lane}")
-            m.d.comb += [
-                high.eq((output + 128) >> 8),
-                norm_write_pair[lane].eq(Cat(output[:8], high)),
-            ]
+            m.d.comb += norm_write_pair[lane].eq(
+                split_hidden(m, norm.write_values[lane], f"norm_high_{lane}")
+            )
 
         # One read port: array, residual and LayerNorm never meet (LayerNorm pauses for the residual, the
         # array waits for both). One write port: residual and LayerNorm share one read-to-write latency.
@@ -395,7 +397,9 @@ class Engine(wiring.Component):
             Mux(vector.residual_read, vector.residual_read_group, self._group_of(norm.read_block))
         )
         for lane in range(p):
-            word = Cat(*(hidden.read_data[g][lane] for g in range(groups))).word_select(read_group, 18)
+            word = Cat(*(hidden.read_data[g][lane] for g in range(groups))).word_select(
+                read_group, RESIDUAL_BITS
+            )
             m.d.comb += [
                 vector.residual_read_data[lane].eq(word),
                 norm.read_values[lane].eq(word.as_signed()),
@@ -444,7 +448,9 @@ class Engine(wiring.Component):
                     self._word_base(norm.write_block, machine.activation_stride) + norm.write_feature
                 ),
             ]
-            m.d.comb += [activation.write_data[lane].eq(norm.write_values[lane][:8]) for lane in range(p)]
+            m.d.comb += [
+                activation.write_data[lane].eq(norm.write_values[lane][:OPERAND_BITS]) for lane in range(p)
+            ]
         with m.Else():
             m.d.comb += [
                 activation.write_lanes.eq(Mux(vector.activation_write, all_lanes, 0)),

@@ -7,15 +7,15 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from golden_model.numerics import TABLE_SIZE
 from hw.bus.axi import AXI_ADDRESS_BITS, read_command_stream, read_data_stream
+from hw.channel import CHANNEL_WORD_BITS
 from hw.engine.descriptors import DescriptorTable
 from hw.engine.program import Prefetch
 from hw.params import Machine
+from hw.units.activation_table import TABLE_WORD_BITS, TABLE_WORDS
 
 HEADER_SLOTS = 4
 """Weight tiles whose channel parameters are kept: two waiting, one running, one draining."""
-WORD_BITS = 64
 QUEUE = 4
 """Reads asked for ahead of the one being received."""
 
@@ -28,11 +28,6 @@ class Item(enum.Enum, shape=3):  # type: ignore[call-arg]
     NORM = 2
     TABLE = 3
     ATTENTION = 4
-
-
-def table_word_bits() -> int:
-    """Bits of an address of the activation table, in words of four entries."""
-    return (TABLE_SIZE // 4 - 1).bit_length()
 
 
 class Fetcher(wiring.Component):
@@ -87,11 +82,11 @@ class Fetcher(wiring.Component):
                 "norm_write_enable": Out(1),
                 "norm_write_index": Out(range(m.model.hidden_size)),
                 "table_write_enable": Out(1),
-                "table_write_address": Out(table_word_bits()),
-                "table_write_data": Out(32),
-                "attention_parameters": Out(data.ArrayLayout(unsigned(WORD_BITS), 2)),
+                "table_write_address": Out(range(TABLE_WORDS)),
+                "table_write_data": Out(TABLE_WORD_BITS),
+                "attention_parameters": Out(data.ArrayLayout(unsigned(CHANNEL_WORD_BITS), 2)),
                 "attention_loaded": Out(1),
-                "word": Out(WORD_BITS),
+                "word": Out(CHANNEL_WORD_BITS),
             }
         )
 
@@ -203,7 +198,7 @@ class Fetcher(wiring.Component):
             m.d.sync += full.eq(full - 1)
         m.d.comb += self.tile_available.eq(full != 0)
 
-        index = Signal(range(max(machine.bank_words, machine.model.hidden_size, TABLE_SIZE // 4) + 1))
+        index = Signal(range(max(machine.bank_words, machine.model.hidden_size, TABLE_WORDS) + 1))
         slot = Signal(range(HEADER_SLOTS))
         bank = Signal()
         with m.If(self.start):
@@ -225,7 +220,9 @@ class Fetcher(wiring.Component):
             ]
         else:
             m.d.comb += [
-                self.word.eq(beat.data.word_select(part[1:], WORD_BITS) if words32 > 2 else beat.data),
+                self.word.eq(
+                    beat.data.word_select(part[1:], CHANNEL_WORD_BITS) if words32 > 2 else beat.data
+                ),
                 word_valid.eq(1),
                 beat_done.eq(part >= Mux(narrow, words32 - 1, words32 - 2)),
             ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from amaranth.lib import data, enum
 
-from golden_model.numerics import TABLE_SIZE
+from golden_model.numerics import CHANNEL_PARAMETER_BYTES, TABLE_SIZE
 from hw.arith.widths import ceil_div
 from hw.params import Machine
+from hw.units.layernorm_statistics import MAX_FEATURES
 
 
 class Operand(enum.Enum, shape=1):
@@ -149,7 +150,7 @@ def prefetch_bytes(descriptor: Descriptor, machine: Machine) -> int:
     norm_features = descriptor.depth if descriptor.tiles == 0 else machine.model.hidden_size
     return {
         Prefetch.NONE: 0,
-        Prefetch.NORM: 8 * norm_features,
+        Prefetch.NORM: CHANNEL_PARAMETER_BYTES * norm_features,
         Prefetch.TABLE: TABLE_SIZE,
         Prefetch.ATTENTION: ATTENTION_BYTES,
     }[descriptor.prefetch]
@@ -187,7 +188,7 @@ def descriptor_layout(machine: Machine) -> data.StructLayout:
             "wait": 1,
             "attention": 1,
             "prefetch": Prefetch,
-            "prefetch_bytes": range(8 * 1024 + 1),
+            "prefetch_bytes": range(CHANNEL_PARAMETER_BYTES * MAX_FEATURES + 1),
         }
     )
 

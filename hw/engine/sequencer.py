@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.engine.descriptors import DescriptorTable
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Operand, Post
-from hw.engine.tile import ArrayState, ColumnSource, RowSource, step_layout, tile_layout
+from hw.engine.tile import ArrayState, ColumnSource, RowSource, last_block_of, step_layout, tile_layout
 from hw.interfaces import LENGTH_BITS
 from hw.params import Machine
 
@@ -81,8 +81,8 @@ class Sequencer(wiring.Component):
         last_row_block = Signal(range(max(2, machine.token_blocks)))
         last_word_block = Signal(range(max(2, machine.word_blocks)))
         m.d.sync += [
-            last_row_block.eq((length - 1) >> (p.bit_length() - 1)),
-            last_word_block.eq((length - 1) >> (q.bit_length() - 1)),
+            last_row_block.eq(last_block_of(length, p)),
+            last_word_block.eq(last_block_of(length, q)),
         ]
 
         # A tile may close only when the drain buffer will be empty: `gap` counts its columns.

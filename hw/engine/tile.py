@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amaranth.hdl import Value
 from amaranth.lib import data, enum
 
 from hw.arith.widths import bits_for_index
@@ -38,6 +39,11 @@ class ArrayState(enum.Enum, shape=3):  # type: ignore[call-arg]
     LAYERNORM = 4
     EXIT = 5
     FILL = 6
+
+
+def last_block_of(length: Value, size: int) -> Value:
+    """Index of the last block of ``size`` tokens, a power of two, that ``length`` >= 1 tokens reach into."""
+    return (length - 1) >> (size.bit_length() - 1)
 
 
 def step_layout(machine: Machine) -> data.StructLayout:

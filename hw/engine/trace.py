@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from amaranth.lib import enum, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from golden_model.numerics import RESIDUAL_BITS
 from hw.engine.program import Post
+from hw.enumeration import hardware_enum
 
+TAG_BITS = 8
 BLOCK_BITS = 8
 POSITION_BITS = 16
 HEAD_SHIFT = 9
 """Scores and exponentials: position = head << 9 | key."""
-LANE_BITS = 18
+LANE_BITS = RESIDUAL_BITS
 
 
-class TraceTag(enum.Enum, shape=8):  # type: ignore[call-arg]
-    """What a record carries; the first nine are `hw.engine.program.Post`."""
-
-    QUERY = 0
-    KEY = 1
-    VALUE = 2
-    SCORES = 3
-    CONTEXT = 4
-    RESIDUAL = 5
-    TABLE = 6
-    HIDDEN = 7
-    LOGITS = 8
-    NORM_OPERAND = 9
-    NORM_HIDDEN = 10
-    EXPONENTIALS = 11
-    EMBEDDING_SUM = 12
-
-
-assert all(TraceTag.__members__[name].value == post.value for name, post in Post.__members__.items())
+_OTHERS = ("NORM_OPERAND", "NORM_HIDDEN", "EXPONENTIALS", "EMBEDDING_SUM")
+TraceTag = hardware_enum(
+    "TraceTag",
+    {post.name: post.value for post in Post} | {name: len(Post) + i for i, name in enumerate(_OTHERS)},
+    TAG_BITS,
+    "What a record carries: a column of the vector path, or one of what other units write.",
+)
 
 
 class TracePort(wiring.Signature):
@@ -48,7 +39,7 @@ class TracePort(wiring.Signature):
         super().__init__(
             {
                 "valid": Out(1),
-                "tag": Out(8),
+                "tag": Out(TAG_BITS),
                 "index": Out(BLOCK_BITS + POSITION_BITS),
                 "data": Out(lanes * LANE_BITS),
             }

@@ -7,12 +7,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.config import MAX_LABELS
 from golden_model.numerics import (
     ACCUMULATOR_BITS,
     HIDDEN_MAX,
     LOGIT_BITS,
     MULTIPLIER_BITS,
-    OFFSET_BITS,
+    OPERAND_BITS,
     OPERAND_MAX,
     RESIDUAL_BITS,
     SCORE_BITS,
@@ -22,18 +23,14 @@ from golden_model.numerics import (
 from hw.arith.requantizer import Requantizer
 from hw.arith.rounding import saturate, saturate_signed
 from hw.arith.widths import bits_for_index
+from hw.channel import CHANNEL, CHANNEL_BITS, CHANNEL_WORD_BITS
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort
 from hw.memory.banks import WordMemory
+from hw.memory.hidden import join_hidden, split_hidden
 from hw.params import Machine
-
-CHANNEL = data.StructLayout(
-    {"offset": signed(OFFSET_BITS), "multiplier": unsigned(MULTIPLIER_BITS), "shift": unsigned(SHIFT_BITS)}
-)
-"""A channel parameter as it lies in memory, without its padding."""
-CHANNEL_BITS = CHANNEL.size
 
 
 class VectorPath(wiring.Component):
@@ -72,7 +69,7 @@ class VectorPath(wiring.Component):
         self.norm_latency = norm_latency
         p, q = machine.rows, machine.columns
         group = bits_for_index(machine.groups)
-        bytes_ = data.ArrayLayout(unsigned(8), p)
+        bytes_ = data.ArrayLayout(unsigned(OPERAND_BITS), p)
         words = data.ArrayLayout(unsigned(RESIDUAL_BITS), p)
         keys = range(machine.model.max_position_embeddings)
         super().__init__(
@@ -85,7 +82,7 @@ class VectorPath(wiring.Component):
                 "header_write_slot": In(range(HEADER_SLOTS)),
                 "header_write_index": In(range(q)),
                 "header_write_data": In(CHANNEL_BITS),
-                "attention_parameters": In(data.ArrayLayout(unsigned(64), 2)),
+                "attention_parameters": In(data.ArrayLayout(unsigned(CHANNEL_WORD_BITS), 2)),
                 "row_multiplier": In(data.ArrayLayout(data.ArrayLayout(MULTIPLIER_BITS, p), 2)),
                 "row_shift": In(data.ArrayLayout(data.ArrayLayout(SHIFT_BITS, p), 2)),
                 "activation_write": Out(1),
@@ -117,8 +114,8 @@ class VectorPath(wiring.Component):
                 "stat_values": Out(data.ArrayLayout(signed(RESIDUAL_BITS), p)),
                 "norm_request": Out(1),
                 "table_index": Out(data.ArrayLayout(signed(TABLE_INDEX_BITS), p)),
-                "table_values": In(data.ArrayLayout(signed(8), p)),
-                "logits": Out(data.ArrayLayout(signed(LOGIT_BITS), 8)),
+                "table_values": In(data.ArrayLayout(signed(OPERAND_BITS), p)),
+                "logits": Out(data.ArrayLayout(signed(LOGIT_BITS), MAX_LABELS)),
                 "busy": Out(1),
                 **({"trace": Out(TracePort(p))} if machine.trace else {}),
             }
@@ -297,20 +294,13 @@ class VectorPath(wiring.Component):
         first_value = Signal(signed(RESIDUAL_BITS), reset_less=True)
         for lane, value in enumerate(values):
             hidden = saturate(value, -HIDDEN_MAX, HIDDEN_MAX)
-            high = Signal(signed(8), name=f"high_{lane}")
-            joined = Signal(signed(16), name=f"joined_{lane}")
-            m.d.comb += [
-                self.table_index[lane].eq(saturate_signed(value, TABLE_INDEX_BITS)),
-                high.eq((hidden + 128) >> 8),
-                # 256·hi + lo of the word in memory
-                joined.eq(
-                    (self.residual_read_data[lane][8:16].as_signed() << 8)
-                    + self.residual_read_data[lane][:8].as_signed()
-                ),
-            ]
+            joined = Signal(signed(2 * OPERAND_BITS), name=f"joined_{lane}")
+            m.d.comb += self.table_index[lane].eq(saturate_signed(value, TABLE_INDEX_BITS))
+            pair = split_hidden(m, hidden, f"high_{lane}")
+            m.d.comb += joined.eq(join_hidden(self.residual_read_data[lane]))
             m.d.sync += [
                 bytes_[lane].eq(saturate(value, -OPERAND_MAX, OPERAND_MAX)),
-                pairs[lane].eq(Cat(hidden[:8], high)),
+                pairs[lane].eq(pair),
                 scores[lane].eq(saturate_signed(value, SCORE_BITS)),
                 sums[lane].eq(joined + value),
                 residual[lane].eq(saturate_signed(sums[lane], RESIDUAL_BITS)),
@@ -338,7 +328,7 @@ class VectorPath(wiring.Component):
             self.softmax_start.eq(self.score_valid & after.last & after.block_last),
             self.softmax_start_parity.eq(after.parity),
         ]
-        for i in range(8):
+        for i in range(MAX_LABELS):
             with m.If(is_(after, Post.LOGITS) & (after.feature == i)):
                 m.d.sync += self.logits[i].eq(first_value)
 
@@ -413,9 +403,7 @@ class VectorPath(wiring.Component):
                     with m.Case(Post.SCORES):
                         m.d.comb += lanes[lane].eq(scores[lane])
                     with m.Case(Post.HIDDEN):
-                        m.d.comb += lanes[lane].eq(
-                            (pairs[lane][8:16].as_signed() << 8) + pairs[lane][:8].as_signed()
-                        )
+                        m.d.comb += lanes[lane].eq(join_hidden(pairs[lane]))
                     with m.Case(Post.LOGITS):
                         m.d.comb += lanes[lane].eq(first_value if lane == 0 else 0)
                     with m.Default():

@@ -13,6 +13,7 @@ from hw.memory.attributes import DONT_CARE_ON_COLLISION
 ENTRIES_PER_WORD = 4
 """Entries of one written word, the lowest in the low byte."""
 TABLE_WORDS = TABLE_SIZE // ENTRIES_PER_WORD
+TABLE_WORD_BITS = ENTRIES_PER_WORD * OPERAND_BITS
 
 
 class ActivationTable(wiring.Component):
@@ -48,7 +49,7 @@ class ActivationTable(wiring.Component):
             {
                 "write_enable": In(1),
                 "write_address": In(range(TABLE_WORDS)),
-                "write_data": In(ENTRIES_PER_WORD * OPERAND_BITS),
+                "write_data": In(TABLE_WORD_BITS),
                 "index": In(data.ArrayLayout(signed(TABLE_INDEX_BITS), lanes)),
                 "values": Out(data.ArrayLayout(signed(OPERAND_BITS), lanes)),
             }
@@ -64,7 +65,7 @@ class ActivationTable(wiring.Component):
         select_bits = (ENTRIES_PER_WORD - 1).bit_length()
         for lane in range(self._lanes):
             table = memory.Memory(
-                shape=ENTRIES_PER_WORD * OPERAND_BITS,
+                shape=TABLE_WORD_BITS,
                 depth=TABLE_WORDS,
                 init=[],
                 attrs=DONT_CARE_ON_COLLISION,
