@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from golden_model.data.tables import Columns, TextDataset, cut_dev, load_dataset
+from golden_model.data.splits import cut_dev
+from golden_model.data.tables import Columns, TextDataset, load_dataset
 
 DATA_VARIABLE = "ELBERT_DATA"
 """Environment variable that names the folder the tasks' folders lie in."""
@@ -41,12 +42,12 @@ class Task:
     Members:
         name: Of the task, as commands take it.
         folder: Below the data root.
-        label_names: Classes in the order of the model's logits.
+        label_names: Classes. A model's are found among them by name, whatever the order of its logits.
         columns: Of the local tables; two texts when ``columns.pair`` is set.
         metrics: Fields of ``golden_model.data.metrics.Scores`` to report, the primary one (GLUE's own for its
             tasks) first.
         hub: The same data on the hub.
-        stored: The classes as the local tables write them; None: by their names.
+        stored: The classes as the local tables write them, in numbers; None: by their names.
         file: The one table of a folder that is not divided into files per split.
         dev_share: Share of the training rows that ``cut_dev`` takes for dev; None: dev is a file of its own.
         no_test: Why there is no test split; None: there is one.
@@ -254,7 +255,8 @@ def _read(task: Task, split: str, root: Path | str | None) -> TextDataset:
     else:
         source = folder if task.file is None else folder / task.file
         data = load_dataset(source, split, task.columns, task.stored or task.label_names)
-    return replace(data, label_names=list(task.label_names))
+    numbers = None if task.stored is None else [int(each) for each in task.stored]
+    return replace(data, label_names=list(task.label_names), label_numbers=numbers)
 
 
 def _local_folder(task: Task, root: Path | str | None) -> Path:

@@ -129,7 +129,7 @@ def test_splits_that_are_not_there_are_named(tmp_path: Path):
             load_task(name, "test", tmp_path)
     with pytest.raises(ValueError, match=r"task fpb has no test split.*one table"):
         load_task("fpb", "test", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"TREC holds no test split: none of test\.tsv"):
+    with pytest.raises(FileNotFoundError, match=r"TREC holds no test split: none of test with "):
         load_task("trec", "test", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"SST-2 holds no train split"):
         load_task("sst2", "train", tmp_path)
@@ -142,7 +142,7 @@ def test_splits_that_are_not_there_are_named(tmp_path: Path):
 def test_a_class_that_is_not_the_tasks_is_named(tmp_path: Path):
     (tmp_path / "RTE").mkdir()
     (tmp_path / "RTE" / "dev.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tneutral\n")
-    with pytest.raises(ValueError, match=r"'neutral', none of \['entailment', 'not_entailment'\]"):
+    with pytest.raises(ValueError, match=r"row 2: class 'neutral' is none of 'entailment', 'not_entailment'"):
         load_task("rte", "dev", tmp_path)
 
 
