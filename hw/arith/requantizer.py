@@ -14,6 +14,7 @@ from golden_model.numerics import (
     RESIDUAL_BITS,
     SHIFT_BITS,
 )
+from hw.arith.check import check_technology
 from hw.arith.delay import delay
 from hw.arith.multiplier import WideMultiplier
 from hw.arith.rounding import RoundShift
@@ -46,7 +47,7 @@ class Requantizer(wiring.Component):
     """
 
     def __init__(self, technology: str = "generic", high_in_logic: bool = False):
-        self._wide = WideMultiplier(technology, high_in_logic)
+        self._wide = WideMultiplier(check_technology(technology), high_in_logic)
         self._round = RoundShift(len(self._wide.product), SHIFT_BITS, RESIDUAL_BITS)
         super().__init__(
             {
