@@ -34,7 +34,7 @@ def correct_bias(
     """
     tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
     copy = replace(checkpoint, tensors=tensors)
-    _Correcting(copy, means).run(sentences, batch_tokens=1 << 30)
+    _Correcting(copy, means).run(sentences, batch_tokens=1 << 30, answer_first=False)
     return replace(checkpoint, tensors=tensors)  # validates
 
 

@@ -3,19 +3,32 @@
 Tokens of a batch are packed, [sum of lengths, features], so that padding does not exist outside attention;
 there, sentences are laid side by side and keys beyond a sentence's end are given exponentials of exactly 0.
 A sentence's result therefore does not depend on the batch. Sentences that exit leave the batch at once.
+
+Answer first (docs/answer-first.md): the answer reads the [CLS] row alone, and that row needs of the others
+their keys and values only. So an iteration computes keys and values of all tokens, the [CLS] row, its answer
+and exit; the other rows are computed for the sentences that stay. No integer differs from computing all rows.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
-from golden_model.exits import Confidence, ExitPolicy, ExitState, FixedExitPolicy
+from golden_model.exits import (
+    Confidence,
+    ExitMode,
+    ExitPolicy,
+    ExitState,
+    FixedExitPolicy,
+    stage_two_length,
+)
 from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.ops.fixed import requantize, saturate_signed
@@ -63,7 +76,7 @@ class SentenceResult:
 
     ``exit_iteration`` counts from 1 and equals I. Probabilities and entropies are in 2^-16, logits in 2^-10;
     all int64 on the CPU. ``entropy`` is normalised by ln C, ``entropy_raw`` is in nat. ``taps`` holds the
-    traced tensors, int64 on the CPU.
+    traced tensors, int64 on the CPU; which rows exist in iteration I: docs/numerics.md.
     """
 
     label: int
@@ -80,10 +93,13 @@ class SentenceResult:
 
 
 class Layout:
-    """Where the sentences of a batch lie: packed rows, and the padded grid that attention uses."""
+    """Where the rows of a batch's sentences lie: packed, and on the padded grid that attention uses.
+
+    A batch has one of all its tokens; ``cls`` and ``rest`` are those of a choice of them.
+    """
 
     def __init__(self, lengths: Tensor) -> None:
-        """``lengths``: int64 [B], every entry >= 1."""
+        """``lengths``: rows of every sentence, int64 [B], each >= 0."""
         device = lengths.device
         self.lengths = lengths
         self.batch = lengths.shape[0]
@@ -93,8 +109,26 @@ class Layout:
         """bool [B, longest]"""
         self.slots = self.real.flatten().nonzero().squeeze(1)
         """Grid slot of every packed row."""
-        self.first = lengths.cumsum(0) - lengths
+
+    @cached_property
+    def first(self) -> Tensor:
         """Packed row of every sentence's first token."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    @cached_property
+    def others(self) -> Tensor:
+        """All other packed rows."""
+        return (self.slots % self.longest).nonzero().squeeze(1)
+
+    @cached_property
+    def cls(self) -> Layout:
+        """Of ``first`` alone."""
+        return Layout(torch.ones_like(self.lengths))
+
+    @cached_property
+    def rest(self) -> Layout:
+        """Of ``others`` alone."""
+        return Layout(self.lengths - 1)
 
     def pad(self, packed: Tensor) -> Tensor:
         """[rows, F] to [B, longest, F], zeros in the unused slots."""
@@ -104,7 +138,21 @@ class Layout:
 
     def pack(self, grid: Tensor) -> Tensor:
         """[B, longest, F] to [rows, F]."""
-        return grid.reshape(self.batch * self.longest, -1)[self.slots]
+        return grid.flatten(0, 1)[self.slots]
+
+    def join(self, first: Tensor, others: Tensor) -> Tensor:
+        """First rows [B, F] and all other rows to [rows, F]."""
+        packed = first.new_empty((self.slots.shape[0], first.shape[1]))
+        packed[self.first] = first
+        packed[self.others] = others
+        return packed
+
+
+def earliest_exit(policy: FixedExitPolicy) -> int | None:
+    """First iteration after which the policy can let a sentence go; None: only the last one answers."""
+    if policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta:
+        return 1
+    return stage_two_length(policy)
 
 
 class GoldenModel:
@@ -134,6 +182,7 @@ class GoldenModel:
         policy: ExitPolicy | FixedExitPolicy | None = None,
         trace: Trace | None = None,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        answer_first: bool = True,
     ) -> list[SentenceResult]:
         """Classifies sentences; each leaves after the iteration its policy says.
 
@@ -142,6 +191,9 @@ class GoldenModel:
             policy: None means no early exit.
             trace: Which named tensors to return in ``taps``; None for none.
             batch_tokens: Tokens computed together. Results do not depend on it.
+            answer_first: In the iteration a sentence leaves after, compute of the rows that nothing reads any
+                more keys and values alone. False: all rows in all iterations, as the accelerator does.
+                Results differ in the rows of ``taps`` only.
 
         Returns:
             One result per sentence, in the order given.
@@ -157,15 +209,18 @@ class GoldenModel:
             self._check(index, sentence)
         results: dict[int, SentenceResult] = {}
         for members in self._batches(sentences, batch_tokens):
-            batch = _Batch(self, [sentences[i] for i in members], fixed, trace)
+            batch = _Batch(self, [sentences[i] for i in members], fixed, trace, answer_first)
             results.update(zip(members, batch.run(), strict=True))
         return [results[i] for i in range(len(sentences))]
 
     def all_iterations(
-        self, sentences: Sequence[Sentence], batch_tokens: int = DEFAULT_BATCH_TOKENS
+        self,
+        sentences: Sequence[Sentence],
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        answer_first: bool = True,
     ) -> Tensor:
         """Logits of every iteration without early exit: int64 [iterations, sentences, classes]."""
-        results = self.run(sentences, batch_tokens=batch_tokens)
+        results = self.run(sentences, batch_tokens=batch_tokens, answer_first=answer_first)
         if not results:
             return torch.zeros((self.config.num_hidden_layers, 0, self.config.num_labels), dtype=torch.int64)
         return torch.stack([r.logits for r in results], dim=1)
@@ -221,38 +276,64 @@ class GoldenModel:
         operand = normalized.to(torch.int8)
         yield "embedding.hidden", self.linear("embedding.projection", 1, operand, -HIDDEN_MAX, HIDDEN_MAX)
 
-    def attend(self, iteration: int, hidden: Tensor, layout: Layout) -> Iterator[tuple[str, Tensor]]:
-        """Yields the attention tensors. Grids [B, A, longest, longest] for scores and exponentials, packed
-        rows for everything else; the last is ``attention.context``."""
+    def keys_values(self, iteration: int, hidden: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yields keys and values of ``hidden`` [rows, H]: all that other rows need of a row."""
         operand = split_hidden(hidden)[0].to(torch.int8)
+        for part in ("key", "value"):
+            yield (
+                f"attention.{part}",
+                self.linear(f"attention.{part}", iteration, operand, -OPERAND_MAX, OPERAND_MAX),
+            )
+
+    def attend(
+        self, iteration: int, hidden: Tensor, chosen: Layout, key: Tensor, value: Tensor, layout: Layout
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yields the attention tensors of chosen rows, from their queries on.
+
+        Args:
+            iteration: Counts from 1.
+            hidden: Of the chosen rows, packed [chosen rows, H].
+            chosen: Their layout, of the same sentences as ``layout``.
+            key: Of all tokens, packed [rows, H].
+            value: The same.
+            layout: Of all tokens.
+
+        Yields:
+            Grids [B, A, longest chosen, longest] for scores and exponentials, packed chosen rows for
+            everything else; the last is ``attention.context``.
+        """
+        operand = split_hidden(hidden)[0].to(torch.int8)
+        query = self.linear("attention.query", iteration, operand, -OPERAND_MAX, OPERAND_MAX)
+        yield "attention.query", query
         heads, dim = self.config.num_attention_heads, self.config.head_dim
-        grids = {}
-        for part in ("query", "key", "value"):
-            packed = self.linear(f"attention.{part}", iteration, operand, -OPERAND_MAX, OPERAND_MAX)
-            yield f"attention.{part}", packed
-            grid = layout.pad(packed.to(torch.int32)).view(layout.batch, layout.longest, heads, dim)
-            grids[part] = grid.transpose(1, 2).reshape(layout.batch * heads, layout.longest, dim)
-        shape = (layout.batch, heads, layout.longest, layout.longest)
-        products = batched_matmul(grids["query"], grids["key"].transpose(1, 2)).view(shape)
+
+        def by_head(packed: Tensor, rows: Layout) -> Tensor:
+            """[B·A, longest, D]"""
+            grid = rows.pad(packed.to(torch.int32)).view(rows.batch, rows.longest, heads, dim)
+            return grid.transpose(1, 2).reshape(rows.batch * heads, rows.longest, dim)
+
+        shape = (layout.batch, heads, chosen.longest)
+        products = batched_matmul(by_head(query, chosen), by_head(key, layout).transpose(1, 2))
         unused = ~layout.real[:, None, None, :]
         lowest = signed_range(SCORE_BITS)[0]
-        scores = self.scale_scores(iteration, products).masked_fill(unused, lowest)
+        scores = self.scale_scores(iteration, products.view(*shape, layout.longest))
+        scores = scores.masked_fill(unused, lowest)
         yield "attention.scores", scores
         weights = exponentials(scores)[1].masked_fill(unused, 0)
         yield "attention.exponentials", weights
-        mixed = batched_matmul(
-            weights.to(torch.int32).view(-1, layout.longest, layout.longest), grids["value"]
-        ).view(layout.batch, heads, layout.longest, dim)
-        context = self.scale_context(iteration, mixed, weights.sum(-1))
-        yield (
-            "attention.context",
-            layout.pack(context.transpose(1, 2).reshape(layout.batch, layout.longest, -1)),
-        )
+        mixed = batched_matmul(weights.to(torch.int32).flatten(0, 1), by_head(value, layout))
+        context = self.scale_context(iteration, mixed.view(*shape, dim), weights.sum(-1))
+        yield "attention.context", chosen.pack(context.transpose(1, 2).flatten(2))
 
-    def layer(self, iteration: int, hidden: Tensor, layout: Layout) -> Iterator[tuple[str, Tensor]]:
-        """Yields every named tensor of one application of the layer; the last is ``hidden``."""
+    def rows(
+        self, iteration: int, hidden: Tensor, chosen: Layout, key: Tensor, value: Tensor, layout: Layout
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yields every other named tensor of the layer for chosen rows; the last is ``hidden``.
+
+        Arguments are those of :meth:`attend`.
+        """
         context = hidden
-        for name, tensor in self.attend(iteration, hidden, layout):
+        for name, tensor in self.attend(iteration, hidden, chosen, key, value, layout):
             yield name, tensor
             context = tensor
         wide = signed_range(RESIDUAL_BITS)
@@ -317,6 +398,11 @@ class GoldenModel:
             yield batch
 
 
+def _last(tensors: Iterator[Tensor]) -> Tensor:
+    """The last of at least one; none before it is held."""
+    return deque(tensors, maxlen=1).pop()
+
+
 class _Batch:
     """Sentences on their way through the iterations together."""
 
@@ -326,8 +412,12 @@ class _Batch:
         sentences: Sequence[Sentence],
         policy: FixedExitPolicy,
         trace: Trace | None,
+        answer_first: bool,
     ) -> None:
-        self.model, self.policy, self.trace = model, policy, trace
+        self.model, self.trace = model, trace
+        count = model.config.num_hidden_layers
+        self.earliest = min(earliest_exit(policy) or count, count) if answer_first else count + 1
+        """First iteration that answers before it computes the rows that do not."""
         device = model.device
         self.members = list(range(len(sentences)))
         """Which sentences are still in."""
@@ -343,27 +433,39 @@ class _Batch:
     def run(self) -> list[SentenceResult]:
         """All iterations until the last sentence has left."""
         model, count = self.model, self.model.config.num_hidden_layers
-        hidden = torch.empty(0, dtype=torch.int64)
-        for name, tensor in model.embed(self.ids, self.types, self.positions):
-            self._tap_rows(name, tensor)
-            hidden = tensor
+        named = model.embed(self.ids, self.types, self.positions)
+        hidden = _last(self._tapped("", named, self.layout))
         for iteration in range(1, count + 1):
-            for name, tensor in model.layer(iteration, hidden, self.layout):
-                full = f"iteration.{iteration}.{name}"
-                if tensor.dim() == 4:
-                    self._tap_grids(full, tensor)
-                else:
-                    self._tap_rows(full, tensor)
-                hidden = tensor
-            leaving = self._classify(iteration, hidden, last=iteration == count)
-            hidden = self._compact(hidden, ~leaving)
+            hidden = self._iterate(iteration, hidden, last=iteration == count)
             if not self.members:
                 break
         return [self._result(steps, taps) for steps, taps in zip(self.steps, self.taps, strict=True)]
 
-    def _classify(self, iteration: int, hidden: Tensor, last: bool) -> Tensor:
-        logits = hidden
-        for name, tensor in self.model.classify(iteration, hidden[self.layout.first]):
+    def _iterate(self, iteration: int, hidden: Tensor, last: bool) -> Tensor:
+        """One iteration: the hidden rows of all members to those of the members that stay."""
+        named = self.model.keys_values(iteration, hidden)
+        key, value = self._tapped(f"iteration.{iteration}.", named, self.layout)
+        if iteration < self.earliest:
+            hidden = self._rows(iteration, hidden, self.layout, key, value)
+            staying = ~self._answer(iteration, hidden[self.layout.first], last)
+            return self._keep(staying, hidden)[0]
+        first = self._rows(iteration, hidden[self.layout.first], self.layout.cls, key, value)
+        staying = ~self._answer(iteration, first, last)
+        hidden, key, value = self._keep(staying, hidden, key, value)
+        if not self.members:
+            return hidden
+        others = self._rows(iteration, hidden[self.layout.others], self.layout.rest, key, value)
+        return self.layout.join(first[staying], others)
+
+    def _rows(self, iteration: int, hidden: Tensor, chosen: Layout, key: Tensor, value: Tensor) -> Tensor:
+        """The layer's hidden states of chosen rows."""
+        named = self.model.rows(iteration, hidden, chosen, key, value, self.layout)
+        return _last(self._tapped(f"iteration.{iteration}.", named, chosen))
+
+    def _answer(self, iteration: int, first: Tensor, last: bool) -> Tensor:
+        """Classifies by the first rows' hidden states [members, H]; who leaves, bool [members]."""
+        logits = first
+        for name, tensor in self.model.classify(iteration, first):
             self._tap_each(f"iteration.{iteration}.{name}", tensor)
             logits = tensor
         confidence = integer_confidence(logits)
@@ -378,29 +480,34 @@ class _Batch:
         self._tap_each(f"{prefix}.label", confidence.label)
         return leaving
 
-    def _compact(self, hidden: Tensor, remaining: Tensor) -> Tensor:
-        """Drops the sentences that left; returns the hidden rows of those that remain."""
-        if bool(remaining.all()):
-            return hidden
-        rows = remaining.repeat_interleave(self.layout.lengths)
-        self.members = [m for m, stays in zip(self.members, remaining.tolist(), strict=True) if stays]
-        self.state.keep(remaining)
+    def _keep(self, staying: Tensor, *packed: Tensor) -> tuple[Tensor, ...]:
+        """Drops the members that leave; of every packed tensor, the rows of those that stay."""
+        if bool(staying.all()):
+            return packed
+        rows = staying.repeat_interleave(self.layout.lengths)
+        self.members = [m for m, stays in zip(self.members, staying.tolist(), strict=True) if stays]
+        self.state.keep(staying)
         if self.members:
-            self.layout = Layout(self.layout.lengths[remaining])
-        return hidden[rows]
+            self.layout = Layout(self.layout.lengths[staying])
+        return tuple(tensor[rows] for tensor in packed)
 
-    def _tap_rows(self, name: str, packed: Tensor) -> None:
-        if self.trace is not None and self.trace.wants(name):
-            parts = packed.cpu().split(self.layout.lengths.tolist())
-            for member, part in zip(self.members, parts, strict=True):
-                self.taps[member][name] = part.clone()
+    def _tapped(self, prefix: str, named: Iterator[tuple[str, Tensor]], rows: Layout) -> Iterator[Tensor]:
+        """Hands tensors on, packed rows or grids; of the traced ones, keeps every member's own rows."""
+        for name, tensor in named:
+            if self.trace is not None and self.trace.wants(prefix + name):
+                self._tap_rows(prefix + name, tensor.cpu(), rows)
+            yield tensor
 
-    def _tap_grids(self, name: str, grid: Tensor) -> None:
-        if self.trace is not None and self.trace.wants(name):
-            for member, part, length in zip(
-                self.members, grid.cpu(), self.layout.lengths.tolist(), strict=True
-            ):
-                self.taps[member][name] = part[:, :length, :length].clone()
+    def _tap_rows(self, name: str, tensor: Tensor, rows: Layout) -> None:
+        """Appends to what is there: rows of one name come in the sentence's order."""
+        if tensor.dim() == 4:
+            lengths = zip(rows.lengths.tolist(), self.layout.lengths.tolist(), strict=True)
+            parts = [grid[:, :n, :keys] for grid, (n, keys) in zip(tensor, lengths, strict=True)]
+        else:
+            parts = list(tensor.split(rows.lengths.tolist()))
+        for member, part in zip(self.members, parts, strict=True):
+            taps = self.taps[member]
+            taps[name] = torch.cat([taps[name], part], dim=-2) if name in taps else part.clone()
 
     def _tap_each(self, name: str, values: Tensor) -> None:
         if self.trace is not None and self.trace.wants(name):

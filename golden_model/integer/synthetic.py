@@ -7,6 +7,8 @@ channel parameters are chosen from the accumulators it sees, so that every named
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from golden_model.config import ElbertConfig
 from golden_model.integer.checkpoint import MATMULS, NORMS, IntegerCheckpoint, matmul_shape, tensor_specs
 from golden_model.integer.model import GoldenModel, Sentence
 from golden_model.integer.ops.fixed import quantize_multiplier
+from golden_model.integer.ops.hidden import split_hidden
 from golden_model.integer.ops.matmul import matmul
 from golden_model.integer.ops.table import activation_table
 from golden_model.numerics import NORM_FRACTION_BITS, OFFSET_LIMIT, OPERAND_MAX, TABLE_INDEX_BITS
@@ -60,7 +63,7 @@ def random_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
     _fill_tables(config, tensors)
     draft = IntegerCheckpoint(config, tensors)
     calibrating = _Calibrating(draft, generator)
-    calibrating.run(_sentences(config, generator), batch_tokens=1 << 20)
+    calibrating.run(_sentences(config, generator), batch_tokens=1 << 20, answer_first=False)
     facts = {"provenance": {"made_by": "golden_model.integer.synthetic", "seed": seed}}
     return IntegerCheckpoint(config, tensors, facts)
 
@@ -120,6 +123,7 @@ class _Calibrating(GoldenModel):
     def __init__(self, draft: IntegerCheckpoint, generator: torch.Generator) -> None:
         super().__init__(draft)
         self.generator = generator
+        self.drawn: set[tuple[str, int]] = set()
         for name in NORMS:
             for row in range(draft.tensors[f"{name}.gamma"].shape[0]):
                 self._set_norm(name, row)
@@ -145,7 +149,20 @@ class _Calibrating(GoldenModel):
         self._store(f"{name}.beta", row, beta.round().to(torch.int64))
         self._store(f"{name}.shift", row, shift)
 
+    def keys_values(self, iteration: int, hidden: Tensor) -> Iterator[tuple[str, Tensor]]:
+        # a seed's integers are older than this order: they were drawn for query, key, value
+        self._draw("attention.query", iteration, split_hidden(hidden)[0].to(torch.int8))
+        yield from super().keys_values(iteration, hidden)
+
     def linear(self, name: str, iteration: int, x: Tensor, low: int, high: int) -> Tensor:
+        self._draw(name, iteration, x)
+        return super().linear(name, iteration, x, low, high)
+
+    def _draw(self, name: str, iteration: int, x: Tensor) -> None:
+        """Sets a matmul's channel parameters, once, from the accumulators of ``x``."""
+        if (name, iteration) in self.drawn:
+            return
+        self.drawn.add((name, iteration))
         accumulator = matmul(x, self.parameters[f"{name}.weight"]).double()
         row = iteration - 1
         spread = accumulator.std(dim=0).clamp(min=1.0)
@@ -158,7 +175,6 @@ class _Calibrating(GoldenModel):
         self._store(f"{name}.offset", row, offset.round().clamp(-limit, limit).to(torch.int64))
         self._store(f"{name}.multiplier", row, torch.tensor([m for m, _ in pairs]))
         self._store(f"{name}.shift", row, torch.tensor([s for _, s in pairs]))
-        return super().linear(name, iteration, x, low, high)
 
     def scale_scores(self, iteration: int, accumulator: Tensor) -> Tensor:
         self._set_row_scale("attention.score", iteration - 1, SCORE_SPREAD / _spread(accumulator))

@@ -63,7 +63,7 @@ def test_hidden_states_mean_what_their_scales_say(
     checkpoint = calibrate(float_model, sentences)
     scales = checkpoint.metadata["scales"]
     ids, types = max(sentences, key=lambda s: len(s[0]))
-    (result,) = GoldenModel(checkpoint).run([(ids, types)], trace=Trace(("*hidden",)))
+    (result,) = GoldenModel(checkpoint).run([(ids, types)], trace=Trace(("*hidden",)), answer_first=False)
     with torch.inference_mode():
         _, states = float_model(
             torch.tensor([list(ids)]), token_type_ids=torch.tensor([list(types)]), hidden_states=True

@@ -175,7 +175,8 @@ def test_every_named_tensor_is_the_written_rule(config: ElbertConfig) -> None:
     model = model_of(config)
     sentences = [([5, 9, 2], [0, 1, 1]), ([7], [0]), *random_sentences(config, 2, seed=4, longest=9)]
     scalar = ScalarModel(model)
-    for sentence, result in zip(sentences, model.run(sentences, trace=Trace()), strict=True):
+    results = model.run(sentences, trace=Trace(), answer_first=False)
+    for sentence, result in zip(sentences, results, strict=True):
         expected = scalar.run(list(sentence[0]), list(sentence[1]))
         assert len(expected) == 3 + 13 * config.num_hidden_layers
         for name, values in expected.items():
@@ -184,7 +185,8 @@ def test_every_named_tensor_is_the_written_rule(config: ElbertConfig) -> None:
 
 def test_taps_have_the_names_and_shapes_of_the_contract() -> None:
     config = THREE_CLASSES
-    (result,) = model_of(config).run([([1, 2, 3, 4], [0, 0, 1, 1])], trace=Trace())
+    sentence = ([1, 2, 3, 4], [0, 0, 1, 1])
+    (result,) = model_of(config).run([sentence], trace=Trace(), answer_first=False)
     e, h, a, i, c = 12, 24, 3, 40, 3
     shapes = {"embedding.sum": (4, e), "embedding.normalized": (4, e), "embedding.hidden": (4, h)}
     for n in range(1, config.num_hidden_layers + 1):
