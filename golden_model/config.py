@@ -107,6 +107,17 @@ class ElbertConfig(BaseModel):
         layer = length * (4 * h * h + 2 * h * i) + 2 * length * length * h
         return layer + h * h + h * self.num_labels
 
+    def answer_products(self, length: int) -> int:
+        """Multiply-adds of the iteration a sentence leaves after, answer first (docs/answer-first.md).
+
+        Keys and values of ``length`` real tokens, all else of the [CLS] row alone, pooler and classifier: what
+        :meth:`layer_products` holds without the other rows. Leaving after e iterations costs e - 1 of those
+        and this.
+        """
+        h, i = self.hidden_size, self.intermediate_size
+        row = 2 * h * h + 2 * h * i + 2 * length * h
+        return 2 * length * h * h + row + h * h + h * self.num_labels
+
     def embedding_products(self, length: int) -> int:
         """Multiply-adds of the embedding projection, done once per sentence."""
         return length * self.embedding_size * self.hidden_size
