@@ -43,6 +43,30 @@ def train(
     after_albert: Annotated[
         bool, typer.Option("--after-albert", help=f"With {ALL}: elbert starts from the finished albert too.")
     ] = False,
+    stage_two: Annotated[
+        Path | None,
+        typer.Option(
+            help="Finished ELBERT, a run or a float checkpoint, that elbert goes on from: its first exits "
+            "learn what its full depth answers."
+        ),
+    ] = None,
+    exits: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --stage-two: so many first exits learn, equally; by default those of half the depth.",
+        ),
+    ] = None,
+    last_weight: Annotated[
+        float, typer.Option(min=0, help="With --stage-two: weight of the last exit beside them.")
+    ] = 0.0,
+    own_answers: Annotated[
+        float | None,
+        typer.Option(
+            help="With --stage-two: share of the start's own full depth in the teachers' answers; by default "
+            "1, with --teacher 0.5."
+        ),
+    ] = None,
     preset: options.PresetOption = "small",
     config: options.ConfigOption = None,
     init: Annotated[
@@ -62,7 +86,12 @@ def train(
     teacher: Annotated[
         Path | None, typer.Option(help="Folder of a fine-tuned BERT to learn from (--soft, --hidden).")
     ] = None,
-    soft: Annotated[float, typer.Option(help="Share of the teacher's answers in the loss, 0..1.")] = 0.0,
+    soft: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the teacher's answers in the loss, 0..1; by default 0, with --stage-two 0.6."
+        ),
+    ] = None,
     self_distillation: Annotated[
         float, typer.Option(help="Share, in ELBERT's earlier exits' loss, of its last exit's answers, 0..1.")
     ] = 0.0,
@@ -88,8 +117,21 @@ def train(
     ] = None,
     exit_learning_rate: Annotated[float, typer.Option(help="Of the exits' weights t.")] = 1e-2,
     weighting: Annotated[
-        str, typer.Option(help="Weights of ELBERT's exits: dynamic, equal or linear.")
-    ] = "dynamic",
+        str | None,
+        typer.Option(
+            help="Weights of ELBERT's exits: dynamic, equal or linear; by default dynamic, with --stage-two "
+            "equal."
+        ),
+    ] = None,
+    average: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Measure and write the mean of the weights over this share of the steps, the last ones; "
+            "0: the weights themselves.",
+        ),
+    ] = 0.0,
     autocast: options.AutocastOption = "none",
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = 0,
@@ -115,6 +157,7 @@ def train(
     from golden_model.train.methods import check_folder, run, summary_rows, train_all, train_method
     from golden_model.train.processes import is_main, leaving
     from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
+    from golden_model.train.stage_two import StageTwo, checkpoint_of
     from golden_model.train.trainer import Trainer, TrainingOptions
 
     options.use_threads(threads)
@@ -124,6 +167,21 @@ def train(
         raise ValueError(f"method {method!r} is not one of {', '.join((*METHODS, ALL, TEACHER))}")
     if after_albert and method != ALL:
         raise ValueError(f"--after-albert is for --method {ALL}; for {method} name --stage-one")
+    if stage_two is not None:
+        unread = {
+            "init": init != "minilm",
+            "tokenizer": tokenizer is not None,
+            "vocabulary-text": bool(vocabulary_text),
+            "vocabulary-size": vocabulary_size is not None,
+            "config": config is not None,
+        }
+        if method == TEACHER:
+            raise ValueError(f"a second stage goes on from a finished elbert: not {method}")
+        for name in (name for name, given in unread.items() if given):
+            raise ValueError(f"--{name} has no use: --stage-two {stage_two} says where elbert starts")
+        config = checkpoint_of(stage_two) / "config.json"
+    elif exits is not None or last_weight or own_answers is not None:
+        raise ValueError("--exits, --last-weight and --own-answers are for --stage-two")
     geometry = options.read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -137,18 +195,22 @@ def train(
         "seed": seed,
         "evaluate_every": evaluate_every,
         "save_every": save_every,
+        "average": average,
     }
     joint: dict[str, Any] = {
         "head_learning_rate": head_learning_rate,
         "exit_learning_rate": exit_learning_rate,
-        "weighting": weighting,
+        "weighting": weighting or ("dynamic" if stage_two is None else "equal"),
         "exit_start": exit_start,
         "freeze": freeze,
-        "soft": soft,
+        "soft": (0.0 if stage_two is None else 0.6) if soft is None else soft,
         "self_distillation": self_distillation,
         "temperature": temperature,
         "hidden": hidden,
+        "last_weight": last_weight,
     }
+    if stage_two is not None:
+        joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,
@@ -159,6 +221,7 @@ def train(
         tokenizer_folder=tokenizer,
         vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
         teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
+        stage_two=None if stage_two is None else StageTwo(stage_two, own_answers),
         device=device,
     )
     shown = is_main() and not quiet
@@ -168,6 +231,7 @@ def train(
             for name, value in (
                 ("iterations", iterations),
                 ("stage-one", stage_one),
+                ("stage-two", stage_two),
                 ("stop-after", stop_after),
             ):
                 if value is not None:

@@ -22,12 +22,13 @@ from golden_model.float.methods.files import write_heads
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import TWO_STAGES
 from golden_model.text.tokenizer import ElbertTokenizer
+from golden_model.train.answers import Answers
 from golden_model.train.distillation import Distillation
 from golden_model.train.loss import EXIT_WEIGHT_START, ExitLoss, FixedLoss, JointLoss
 from golden_model.train.objective import Objective, ParameterGroup, layer_groups
 from golden_model.train.trainer import TrainingOptions
 
-ELBERTS_OWN = ("weighting", "exit_start", "exit_learning_rate", "self_distillation")
+ELBERTS_OWN = ("weighting", "exit_start", "exit_learning_rate", "self_distillation", "exits", "last_weight")
 """Options that only ELBERT reads."""
 
 ANSWERING = ("albert.pooler.", "classifier.", "heads.")
@@ -61,15 +62,26 @@ class JointOptions(TrainingOptions):
     """Softens the answers that are learnt and the exits' probabilities alike."""
     hidden: float = Field(default=0.0, ge=0)
     """Weight of the hidden states' error against the teacher's."""
+    exits: int | None = Field(default=None, ge=1)
+    """ELBERT's alone: only the first so many exits learn, with weight 1 each. None: all, by ``weighting``."""
+    last_weight: float = Field(default=0.0, ge=0)
+    """Beside ``exits``: weight of the last exit. At 0 no iteration behind ``exits`` is computed."""
 
 
 def exit_loss(method: str, iterations: int, options: JointOptions) -> tuple[list[int], ExitLoss]:
     """Which exits a method trains, counted from 1, and how it weighs their losses.
 
-    ELBERT: all, :class:`JointLoss`. PABEE (Zhou et al. 2020 and its code): all, sum_j j·CE_j / sum_j j.
+    ELBERT: all, :class:`JointLoss`; with ``options.exits`` only the first ones, and the last one if
+    ``options.last_weight`` is above 0. PABEE (Zhou et al. 2020 and its code): all, sum_j j·CE_j / sum_j j.
     Plain ALBERT: the last. DeeBERT and FastBERT: all but the last, each with weight 1 (their released codes).
+
+    Raises:
+        ValueError: ``exits`` is above the iterations, leaves no last exit for ``last_weight``, or comes with
+            trained or rising weights.
     """
     every = list(range(1, iterations + 1))
+    if method == "elbert" and options.exits is not None:
+        return _first_exits(options.exits, iterations, options)
     if method == "elbert":
         return every, JointLoss(iterations, options.weighting, options.exit_start)
     if method == "pabee":
@@ -77,6 +89,19 @@ def exit_loss(method: str, iterations: int, options: JointOptions) -> tuple[list
     if method == "albert":
         return [iterations], FixedLoss([1.0])
     return every[:-1], FixedLoss([1.0] * (iterations - 1))
+
+
+def _first_exits(count: int, iterations: int, options: JointOptions) -> tuple[list[int], ExitLoss]:
+    if count > iterations:
+        raise ValueError(f"exits {count} is not in 1..{iterations}")
+    if options.weighting != "equal":
+        raise ValueError(f"weighting {options.weighting!r}: the exits of the first iterations weigh equal")
+    chosen = list(range(1, count + 1))
+    if not options.last_weight:
+        return chosen, FixedLoss([1.0] * count)
+    if count == iterations:
+        raise ValueError(f"last_weight {options.last_weight}: with {count} exits the last one learns already")
+    return [*chosen, iterations], FixedLoss([1.0] * count + [options.last_weight])
 
 
 class JointExits(Objective):
@@ -97,6 +122,7 @@ class JointExits(Objective):
         options: JointOptions,
         distillation: Distillation | None = None,
         stage_one: dict[str, Any] | None = None,
+        answers: Answers | None = None,
     ) -> None:
         """Samples whose label is negative have none and learn from the teacher alone.
 
@@ -107,6 +133,7 @@ class JointExits(Objective):
             options: The run's numbers.
             distillation: The teacher beside the training data.
             stage_one: ``training_cost`` of the run the model comes from, for a second stage.
+            answers: Teachers' answers to the training data, computed once, in place of ``distillation``.
 
         Raises:
             ValueError: when a sentence is longer than the model's position embedding, the options ask for a
@@ -123,7 +150,7 @@ class JointExits(Objective):
                 f"soft {options.soft} and self_distillation {options.self_distillation} are two teachers of "
                 "one exit: one of them has to be 0"
             )
-        if distillation is None and (options.soft or options.hidden):
+        if distillation is None and ((options.soft and answers is None) or options.hidden):
             raise ValueError(f"soft {options.soft} and hidden {options.hidden} ask for a teacher")
         if self.needs_labels and bool((train.labels < 0).any()) and not options.soft:
             raise ValueError("samples without label need a teacher and a soft share above 0")
@@ -132,6 +159,7 @@ class JointExits(Objective):
         self.options = options
         self.distillation = distillation
         self.stage_one = stage_one
+        self.answers = answers
         self.unread = () if model.method == "elbert" else ELBERTS_OWN
         self.two_stages = model.method in TWO_STAGES
         self.exits, self.joint_loss = exit_loss(model.method, model.iterations, options)
@@ -172,7 +200,8 @@ class JointExits(Objective):
         batch = collate(self.train_data, index, self.tokenizer.pad_id).to(self.device)
         inputs = (batch.ids, batch.mask, batch.types, self.exits)
         if self.distillation is None:
-            return self._answers_loss(self.model(*inputs), batch.labels, None)
+            kept = None if self.answers is None else self.answers.of(index, self.device)
+            return self._answers_loss(self.model(*inputs), batch.labels, kept)
         answers, states = self.distillation.teach(index, self.device)
         hidden: torch.Tensor | None = None
         if options.hidden:
@@ -236,6 +265,8 @@ class JointExits(Objective):
         """The method, what it adds to ALBERT's parameters, and what its training has cost, stage by stage."""
         stages: list[dict[str, Any]] = [] if self.stage_one is None else list(self.stage_one["stages"])
         cost = asdict(count(self.work, batches, steps, seconds))
+        if self.answers is not None:
+            cost["teacher_macs"] += self.answers.macs
         stages.append({"stage": len(stages) + 1, **cost})
         return {
             "method": self.model.method,

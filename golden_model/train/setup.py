@@ -25,6 +25,7 @@ from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
 from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
+from golden_model.train.stage_two import StageTwo, check_options, checkpoint_of, kept_answers
 from golden_model.train.teacher import TeacherLabels
 from golden_model.train.texts import digest, read_sentences
 from golden_model.train.trainer import Trainer, TrainingOptions
@@ -108,6 +109,7 @@ def prepare(
     method: str = "elbert",
     iterations: int | None = None,
     stage_one: Path | None = None,
+    stage_two: StageTwo | None = None,
     device: str = "cpu",
 ) -> Trainer:
     """Everything before the first step of a method's training.
@@ -127,6 +129,8 @@ def prepare(
         iterations: Of a plain ALBERT; None: all.
         stage_one: A two-stage method's start in place of ``init``, and ELBERT's if given: a finished run of
             the plain ALBERT with all iterations on the same data.
+        stage_two: ELBERT's start in place of ``init`` and ``stage_one``: a finished ELBERT of the same data,
+            whose full depth may teach.
         device: As ``devices.find_device`` takes it.
 
     Raises:
@@ -142,13 +146,19 @@ def prepare(
         raise ValueError(f"{method} wants a finished stage one")
     if stage_one is not None and method not in AFTER_ALBERT:
         raise ValueError(f"{method} has no use for a finished stage one")
+    if stage_two is not None:
+        if method != "elbert" or stage_one is not None:
+            raise ValueError(f"a second stage goes on from a finished elbert: not {method}, and no stage one")
+        check_options(options)
     place = find_device(device)
     costs: dict[str, Any] | None = None
-    if stage_one is None:
+    if stage_two is not None:
+        backbone, tokenizer, facts, costs = _after(stage_two.folder, splits, "elbert")
+    elif stage_one is None:
         vocabulary = vocabulary or Vocabulary()
         backbone, tokenizer, facts = _start(splits, config, options, init, tokenizer_folder, vocabulary)
     else:
-        backbone, tokenizer, facts, costs = _after_stage_one(stage_one, splits)
+        backbone, tokenizer, facts, costs = _after(stage_one, splits, "albert")
         options = second_options(options, method)
     model = ExitModel(backbone, method, iterations, options.seed).to(place)
     facts |= {"method": method, "iterations": model.iterations}
@@ -157,11 +167,17 @@ def prepare(
     if teaching is not None:
         train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
         distillation.teacher.to(place)
+    answers = None
+    if stage_two is not None and options.soft:
+        facts["own_answers"] = stage_two.own_share(distillation is not None)
+        pad_id = tokenizer.pad_id
+        answers = kept_answers(stage_two, model, train, pad_id, distillation, options, output, facts)
+        distillation = None
     dev = encode(splits.dev, tokenizer, options.max_length)
     if method == "fastbert":
         distillation = None  # only the teacher's unlabelled sentences count: it learns from its last exit
     kind = SelfDistillation if method == "fastbert" else JointExits
-    objective = kind(model, tokenizer, train, dev, options, distillation, costs)
+    objective = kind(model, tokenizer, train, dev, options, distillation, costs, answers)
     return Trainer(objective, options, output, facts)
 
 
@@ -227,22 +243,22 @@ def _start(
     return model, tokenizer, facts
 
 
-def _after_stage_one(
-    folder: Path, splits: Splits
+def _after(
+    folder: Path, splits: Splits, method: str
 ) -> tuple[ElbertForSequenceClassification, ElbertTokenizer, dict[str, Any], dict[str, Any]]:
-    """Model, tokenizer, facts and training cost of a finished stage one: a run, or its ``latest``.
+    """Model, tokenizer, facts and training cost of a finished run of ``method``: its folder, or a checkpoint.
 
     Raises:
         ValueError: it is another method's run, a cut one, unfinished, or of other data.
     """
-    folder = folder / "latest" if (folder / "latest").is_dir() else folder
+    folder = checkpoint_of(folder)
     loaded, tokenizer, record = read_model(folder)
     inputs = record.get("inputs", {})
     depth = inputs.get("config", {}).get("num_hidden_layers")
-    if loaded.method != "albert" or loaded.iterations != depth:
+    if loaded.method != method or loaded.iterations != depth:
         raise ValueError(
             f"{folder} is {loaded.method} with {loaded.iterations} of {depth} iterations; "
-            f"a stage one is albert with all"
+            f"the stage before is {method} with all"
         )
     if record["step"] < record["total_steps"]:
         raise ValueError(f"{folder} is at step {record['step']} of {record['total_steps']}: not finished")
@@ -250,7 +266,7 @@ def _after_stage_one(
     if changed:
         raise ValueError(f"{folder} was trained on other inputs: {', '.join(changed)} differ")
     facts = {
-        "init": "stage-one",
+        "init": "stage-one" if method == "albert" else "stage-two",
         "config": loaded.config.model_dump(),
         **splits.facts(),
         "start_sha256": weights_sha256(folder),

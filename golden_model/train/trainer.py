@@ -17,6 +17,7 @@ from safetensors import safe_open
 from golden_model.errors import PromiseBroken
 from golden_model.float.files import save_tensors
 from golden_model.provenance import header
+from golden_model.train.average import TailAverage
 from golden_model.train.batches import epoch_batches
 from golden_model.train.objective import Objective
 from golden_model.train.processes import Processes
@@ -52,6 +53,8 @@ class TrainingOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
     evaluate_every: int = Field(default=1000, ge=1)
     save_every: int = Field(default=250, ge=1)
+    average: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps, the last ones, whose weights' mean is measured and written; 0: the last weights."""
 
 
 class Trainer:
@@ -94,6 +97,7 @@ class Trainer:
             ],
             fused=True,
         )
+        self.average = TailAverage(objective.named(), options.average)
         self.header = header(options.seed, self.facts.get("start_sha256"))
 
     @property
@@ -118,8 +122,10 @@ class Trainer:
             tensors[f"parameter/{name}"] = parameter
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+        tensors |= {f"average/{name}": mean for name, mean in self.average.tensors().items()}
         document = {
             "step": self.step,
+            "averaged": self.average.count,
             "plans": self.plans,
             "seconds": self.seconds,
             "options": self.options.model_dump(),
@@ -161,6 +167,9 @@ class Trainer:
                     }
                     if state:
                         self.optimizer.state[parameter] = state
+            kept = {name: f"average/{name}" for name, _ in self.objective.named()}
+            means = {name: file.get_tensor(key) for name, key in kept.items() if key in keys}
+            self.average.restore(means, document.get("averaged", 0))
             torch.set_rng_state(file.get_tensor("random"))
         self.step, self.seconds = document["step"], document["seconds"]
         self.history, self.best = document["history"], document["best"]
@@ -174,6 +183,7 @@ class Trainer:
         return {
             "header": self.header,
             "step": self.step,
+            "averaged_steps": self.average.count,
             "total_steps": self.total_steps,
             "plans": self.plans,
             "steps_per_epoch": self.steps_per_epoch,
@@ -208,7 +218,7 @@ class Trainer:
         module = self.objective.module
         was_training = module.training
         module.eval()
-        with torch.inference_mode():
+        with self.average.applied(), torch.inference_mode():
             entry = {"step": self.step, **self.objective.evaluate()}
         module.train(was_training)
         if self.history and self.history[-1]["step"] == self.step:
@@ -228,7 +238,8 @@ class Trainer:
         """Writes the present weights as the checkpoint ``name`` of the run's folder."""
         folder = self.output / name
         if not self.processes.index:
-            self.objective.write(folder, self.record())
+            with self.average.applied():
+                self.objective.write(folder, self.record())
         return folder
 
     def write_latest(self) -> None:
@@ -264,6 +275,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.objective.module.parameters(), self.options.clip)
         self.optimizer.step()
         self.step += 1
+        self.average.stepped(self.step, self.total_steps)
         return value
 
     def run(self, stop_after: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
