@@ -5,6 +5,9 @@ of one LSB of the integer tensor x. A matmul with input LSB ``s_in`` and weight 
 channel) accumulates in ``s_in·s_w``, so its offset is bias/(s_in·s_w) and its requantisation factor
 s_in·s_w/s_out.
 
+Every scale and channel factor is rounded to 16 bits, so that the integers do not depend on threads, batches
+or machine (:mod:`quant.reproducible`).
+
 Where a tensor is written per channel and read by a matmul only, its channels may have scales of their own
 that the reading weights absorb (``factors``): the normalised embedding, and value and context.
 """
@@ -23,6 +26,7 @@ from golden_model.integer.checkpoint import IntegerCheckpoint, tensor_specs
 from golden_model.integer.model import Sentence
 from golden_model.integer.ops.fixed import quantize_multiplier
 from golden_model.integer.ops.table import activation_table
+from golden_model.integer.scales import complete, input_name
 from golden_model.numerics import (
     EMBEDDING_SHIFT,
     GAMMA_BITS,
@@ -39,6 +43,7 @@ from golden_model.numerics import (
 )
 from quant.correct import BETA_LIMIT, Means, correct_bias
 from quant.observe import LEAST_SCALE, Observations, Progress, observe
+from quant.reproducible import one_thread, round_bits, round_up
 from quant.schemes import Scheme, quantize_weight
 
 HALF_TABLE = 1 << (TABLE_INDEX_BITS - 1)
@@ -52,6 +57,8 @@ EQUALIZATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Exponents tried: 0 is one scale for all channels, 1 a full range for every channel."""
 CORRECTION_SENTENCES = 256
 """Most sentences that bias correction runs in its one batch."""
+MEAN_FRACTION_BITS = 8
+"""Of the means that bias correction aims at, in output LSBs: 1/256 LSB."""
 
 
 def calibrate(
@@ -70,20 +77,46 @@ def calibrate(
         provenance: Facts to keep in the checkpoint's metadata.
         progress: Told how many more sentences were watched.
 
+    The integers do not depend on the number of threads. What quantisation cost is said by
+    :func:`quant.quality.measure`.
+
     Raises:
-        ValueError: something does not fit the contract; the message names the tensor.
+        ValueError: there are no sentences; a weight or an activation is not finite; something does not fit
+            the contract. The message names the tensor.
     """
     scheme = scheme or Scheme()
+    check_weights(model)
     seen = observe(model, sentences, scheme, progress=progress)
-    quantizer = Quantizer(model, seen, scheme, provenance or {})
-    checkpoint = quantizer.checkpoint()
+    with one_thread():
+        quantizer = Quantizer(model, seen, scheme, provenance or {})
+        checkpoint = quantizer.checkpoint()
     if scheme.correct_bias:
         part = sentences[:CORRECTION_SENTENCES]
         if len(part) < len(sentences):
             # means must be of the sentences that the correction runs
             quantizer.seen = observe(model, part, scheme)
+        # sums of integers: exact on any number of threads
         checkpoint = correct_bias(checkpoint, quantizer.means(), part)
     return checkpoint
+
+
+def check_weights(model: ElbertForSequenceClassification) -> None:
+    """Refuses weights that no integer can follow.
+
+    Raises:
+        ValueError: a weight is not finite, named with its index; or every embedding is 0.
+    """
+    for name, value in model.model.state_dict().items():
+        wrong = (~value.isfinite()).nonzero()
+        if len(wrong):
+            index = tuple(wrong[0].tolist())
+            raise ValueError(f"weight {name}{list(index)} of the float model is {float(value[index])}")
+    embeddings = model.model.albert.embeddings
+    tables = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
+    if not any(bool(table.weight.any()) for table in tables):
+        raise ValueError(
+            "word, position and token type embeddings of the float model are all 0: sentences look alike"
+        )
 
 
 class Quantizer:
@@ -110,6 +143,8 @@ class Quantizer:
         """Per channel, by name without iteration: the channel's LSB is the tensor's scale times this."""
         self.outputs: dict[tuple[str, int], tuple[str, Tensor]] = {}
         """(matmul or LayerNorm, iteration) to the observed tensor it makes and that one's LSB per channel."""
+        self.weight_scales: dict[str, Tensor] = {}
+        """Per output channel, by the weight's name."""
         self._choose_hidden_scales()
         self._choose_equalized_scales()
         self._choose_head_scales()
@@ -118,7 +153,7 @@ class Quantizer:
     def checkpoint(self) -> IntegerCheckpoint:
         """All tensors, validated; no bias correction yet."""
         attention, layer = self.layer.attention, self.layer
-        hidden = [self._input_name(i) for i in self.iterations]
+        hidden = [input_name(i) for i in self.iterations]
         middle, after = self._names("attention.hidden"), self._names("hidden")
         self._embedding()
         self._norm("embedding.norm", self.albert.embeddings.LayerNorm, ["embedding.normalized"])
@@ -153,10 +188,11 @@ class Quantizer:
         self._tables()
         metadata = {
             "scheme": self.scheme.as_dict(),
-            "scales": self.scales,
-            # those of query and key cancel in the scores and are many: one set per iteration
+            "scales": complete(self.scales, self.config)
+            | {name: decimals(scale) for name, scale in self.weight_scales.items()},
+            # those of query and key are many, one set per iteration, and follow from their multipliers
             "factors": {
-                name: [float(f"{value:.6g}") for value in factor.tolist()]
+                name: factor.tolist()
                 for name, factor in self.factors.items()
                 if not name.startswith("iteration.")
             },
@@ -167,8 +203,9 @@ class Quantizer:
 
     def means(self) -> Means:
         """Observed means of everything a matmul or LayerNorm makes, in its own LSBs."""
+        step = 2.0**-MEAN_FRACTION_BITS
         return {
-            key: self.seen.channels[name].mean / lsb.expand(self.seen.channels[name].mean.shape)
+            key: (self.seen.channels[name].mean / lsb / step).round() * step
             for key, (name, lsb) in self.outputs.items()
         }
 
@@ -177,8 +214,8 @@ class Quantizer:
     def _names(self, name: str) -> list[str]:
         return [f"iteration.{i}.{name}" for i in self.iterations]
 
-    def _input_name(self, iteration: int) -> str:
-        return "embedding.hidden" if iteration == 1 else f"iteration.{iteration - 1}.hidden"
+    def _set(self, name: str, scale: float) -> None:
+        self.scales[name] = round_up(scale)
 
     def _factor(self, name: str) -> Tensor:
         """Channel factors of a tensor, by its name with or without iteration; 1 where it has none."""
@@ -196,13 +233,13 @@ class Quantizer:
         against.
         """
         residual_max = (1 << (RESIDUAL_BITS - 1)) - 1
-        pairs = [(self._input_name(i), f"iteration.{i}.attention.residual") for i in self.iterations]
+        pairs = [(input_name(i), f"iteration.{i}.attention.residual") for i in self.iterations]
         pairs += [(f"iteration.{i}.attention.hidden", f"iteration.{i}.ffn.residual") for i in self.iterations]
         for hidden, residual in pairs:
             needed = self.seen.largest(residual) * RESIDUAL_HEADROOM / residual_max
-            self.scales[hidden] = max(self.seen.limit(hidden, OPERAND_MAX) / HIDDEN_MAX, needed)
+            self._set(hidden, max(self.seen.limit(hidden, OPERAND_MAX) / HIDDEN_MAX, needed))
         last = f"iteration.{self.iterations[-1]}.hidden"
-        self.scales[last] = self.seen.limit(last, OPERAND_MAX) / HIDDEN_MAX
+        self._set(last, self.seen.limit(last, OPERAND_MAX) / HIDDEN_MAX)
 
     def _choose_equalized_scales(self) -> None:
         """Normalised embedding, value and context: scale and channel factors, found together."""
@@ -216,7 +253,7 @@ class Quantizer:
         # context is an average of values: the same factors, so that one row scale serves all channels
         self.factors["attention.value"] = self.factors["attention.context"]
         for name in self._names("attention.value"):
-            self.scales[name] = self._factored_scale(name, self.factors["attention.value"])
+            self._set(name, self._factored_scale(name, self.factors["attention.value"]))
 
     def _equalize(self, short: str, names: Sequence[str], weight: Tensor) -> None:
         """Chooses among EQUALIZATIONS by the error of the matmul that reads the tensor."""
@@ -225,7 +262,7 @@ class Quantizer:
         shape = torch.stack([self._relative_range(name) for name in names]).log().mean(0).exp()
         best, best_error = torch.ones_like(shape), float("inf")
         for exponent in EQUALIZATIONS if self.scheme.equalize else (0.0,):
-            factor = shape**exponent
+            factor = round_bits(shape**exponent)
             integers, weight_scale = quantize_weight(w * factor, self.scheme)
             stored = integers.double() * weight_scale.unsqueeze(1)
             error = 0.0
@@ -241,7 +278,7 @@ class Quantizer:
                 best, best_error = factor, error
         self.factors[short] = best
         for name in names:
-            self.scales[name] = self._factored_scale(name, best)
+            self._set(name, self._factored_scale(name, best))
 
     def _relative_range(self, name: str) -> Tensor:
         largest = self.seen.channels[name].largest.clamp(min=LEAST_SCALE)
@@ -262,26 +299,26 @@ class Quantizer:
             names = [f"iteration.{i}.attention.{part}" for part in ("query", "key")]
             if not self.scheme.equalize:
                 for name in names:
-                    self.scales[name] = self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX
+                    self._set(name, self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX)
                 continue
             query, key = (self.seen.channels[n].largest.clamp(min=1e-9) for n in names)
-            ratio = (query / key).sqrt()
+            ratio = round_bits((query / key).sqrt())
             self.factors[names[0]], self.factors[names[1]] = ratio, 1 / ratio
             keep = min(self.seen.keep(n, OPERAND_MAX) for n in names)
             scale = float((query * key).sqrt().max()) * keep / OPERAND_MAX
             for name in names:
-                self.scales[name] = max(scale, LEAST_SCALE)
+                self._set(name, max(scale, LEAST_SCALE))
 
     def _choose_table_scales(self) -> None:
         for i in self.iterations:
             prefix = f"iteration.{i}."
             name = prefix + "ffn.activation"
-            self.scales[name] = self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX
+            self._set(name, self.seen.limit(name, OPERAND_MAX) / OPERAND_MAX)
             positive = float(self.seen.channels[prefix + "ffn.index"].highest.max())
             negative = min(GELU_FLAT, self.seen.largest(prefix + "ffn.index"))
-            self.scales[prefix + "ffn.index"] = max(positive, negative, LEAST_SCALE) / (HALF_TABLE - 1)
+            self._set(prefix + "ffn.index", max(positive, negative, LEAST_SCALE) / (HALF_TABLE - 1))
             pooled = min(TANH_FLAT, self.seen.largest(prefix + "pooler.index"))
-            self.scales[prefix + "pooler.index"] = max(pooled, LEAST_SCALE) / (HALF_TABLE - 1)
+            self._set(prefix + "pooler.index", max(pooled, LEAST_SCALE) / (HALF_TABLE - 1))
             self.scales[prefix + "pooler.output"] = 1.0 / OPERAND_MAX
             self.scales[prefix + "logits"] = 2.0**-LOGIT_FRACTION_BITS
 
@@ -304,7 +341,6 @@ class Quantizer:
         fine = 1 << EMBEDDING_SHIFT
         top = (1 << (POSITION_TYPE_BITS - 1)) - 1
         scale = max(float(word.abs().max()) / OPERAND_MAX, float(both.abs().max()) * fine / top, LEAST_SCALE)
-        self.scales["embedding.word"] = scale
         self.scales["embedding.sum"] = scale / fine
         self.tensors["embedding.word"] = (
             (word / scale).round().clamp(-OPERAND_MAX, OPERAND_MAX).to(torch.int8)
@@ -338,7 +374,7 @@ class Quantizer:
         # an offset must fit even in a channel of tiny weights
         least = bias.abs() / (min(input_scales) * (OFFSET_LIMIT - 1)) + torch.finfo(torch.float32).tiny
         integers, weight_scale = quantize_weight(weight, self.scheme, least)
-        self.tensors[f"{name}.weight"] = integers
+        self.tensors[f"{name}.weight"], self.weight_scales[f"{name}.weight"] = integers, weight_scale
         for row, s_in in enumerate(input_scales):
             s_out = self._lsb((outputs if output_scales is None else output_scales)[row])
             self.outputs[(name, row + 1)] = (outputs[row], s_out)
@@ -366,6 +402,10 @@ class Quantizer:
     def _norm(self, name: str, module: nn.LayerNorm, outputs: Sequence[str]) -> None:
         gamma, beta = module.weight.detach().double().cpu(), module.bias.detach().double().cpu()
         for row, output in enumerate(outputs):
+            if self.seen.largest(output) == 0.0 and bool(gamma.any()):
+                raise ValueError(
+                    f"{output} of the float model is 0 throughout calibration: {name} finds no spread"
+                )
             lsb = self._lsb(output)
             self.outputs[(name, row + 1)] = (output, lsb)
             factor = gamma / (lsb * (1 << NORM_FRACTION_BITS))
@@ -386,6 +426,11 @@ class Quantizer:
             self.tensors["pooler.table"][row] = activation_table(
                 "tanh", self.scales[prefix + "pooler.index"], 1.0 / OPERAND_MAX
             ).to(torch.int8)
+
+
+def decimals(scale: Tensor) -> list[float]:
+    """A scale per channel for JSON, with nine significant digits."""
+    return [float(f"{value:.9g}") for value in scale.tolist()]
 
 
 def _norm_shift(name: str, factor: Tensor, bias: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ saturate.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -46,7 +48,7 @@ class Observer:
         Raises:
             ValueError: a value is not finite.
         """
-        magnitudes = values.detach().abs().float().flatten()
+        magnitudes = values.detach().abs().double().flatten()
         if not magnitudes.numel():
             return
         largest = float(magnitudes.max())
@@ -71,7 +73,7 @@ class Observer:
 
     def _grow(self, largest: float) -> None:
         if self.top == 0.0:
-            self.top = 2.0 ** torch.tensor(largest).log2().floor().item()
+            self.top = math.ldexp(1.0, math.frexp(largest)[1])
         while self.top <= largest:
             self.counts = torch.cat(
                 [self.counts.view(-1, 2).sum(1), torch.zeros(BINS // 2, dtype=torch.float64)]

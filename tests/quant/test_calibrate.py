@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -145,11 +146,64 @@ def test_extreme_weights_stay_within_the_contract(
     assert error(checkpoint, exact, sentences) < 0.3
 
 
-def test_what_cannot_be_calibrated_is_named(float_model: ElbertForSequenceClassification) -> None:
+def damaged(
+    model: ElbertForSequenceClassification, name: str, value: float
+) -> ElbertForSequenceClassification:
+    """A copy of the model with ``value`` at the named tensor's index 0, or throughout it where it is 0."""
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        tensor = broken.model.get_parameter(name)
+        if value:
+            tensor.view(-1)[0] = value
+        else:
+            tensor.zero_()
+    return broken
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("classifier.weight", "[0, 0]"),
+        ("albert.embeddings.word_embeddings.weight", "[0, 0]"),  # whether or not a sentence holds that piece
+        ("albert.pooler.bias", "[0]"),
+    ],
+)
+def test_weights_that_are_not_finite_are_named(
+    float_model: ElbertForSequenceClassification, name: str, index: str, value: float
+) -> None:
+    broken = damaged(float_model, name, value)
+    with pytest.raises(ValueError, match=re.escape(f"weight {name}{index} of the float model is {value}")):
+        calibrate(broken, random_sentences(broken.config, 3))
+
+
+def test_activations_that_are_not_finite_are_named(float_model: ElbertForSequenceClassification) -> None:
+    broken = copy.deepcopy(float_model).double()
+    layer = broken.model.albert.encoder.albert_layer_groups[0].albert_layers[0]
+    with torch.no_grad():
+        layer.ffn_output.weight *= 1e308
+    with pytest.raises(
+        ValueError, match=r"iteration\.1\.ffn\.(update|residual) of the float model is -?(inf|nan)"
+    ):
+        calibrate(broken, random_sentences(broken.config, 3))
+
+
+def test_embeddings_of_zeros_are_named(float_model: ElbertForSequenceClassification) -> None:
+    broken = float_model
+    for part in ("word", "position", "token_type"):
+        broken = damaged(broken, f"albert.embeddings.{part}_embeddings.weight", 0.0)
+    sentences = random_sentences(broken.config, 3)
+    with pytest.raises(ValueError, match="word, position and token type embeddings of the float"):
+        calibrate(broken, sentences)
+    with torch.no_grad():  # no spread between features, and no bias: LayerNorm gives zeros
+        broken.model.get_parameter("albert.embeddings.word_embeddings.weight").fill_(1.0)
+        broken.model.get_parameter("albert.embeddings.LayerNorm.bias").zero_()
+    with pytest.raises(
+        ValueError, match=r"embedding\.normalized of the float model is 0 throughout calibration"
+    ):
+        calibrate(broken, sentences)
+
+
+def test_calibration_needs_sentences(float_model: ElbertForSequenceClassification) -> None:
     with pytest.raises(ValueError, match="at least one sentence"):
         calibrate(float_model, [])
-    broken = copy.deepcopy(float_model)
-    with torch.no_grad():
-        broken.model.classifier.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match="magnitude nan"):
-        calibrate(broken, random_sentences(broken.config, 3))
