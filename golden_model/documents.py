@@ -1,4 +1,4 @@
-"""JSON that came in from elsewhere: read, or refused in one line that names the file."""
+"""Files that came in from elsewhere: read, or refused in one line that names the file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import reprlib
 from pathlib import Path
 from typing import Any
+
+_POINTER = b"version https://git-lfs"
 
 _quoting = reprlib.Repr()
 _quoting.maxstring = _quoting.maxother = 60
@@ -20,6 +22,22 @@ def first_line(error: BaseException) -> str:
     """What an error of another package says, cut to the first line and 200 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= 200 else lines[0][:199] + "…"
+
+
+def check_folder(folder: Path | str) -> Path:
+    """The folder; raises FileNotFoundError where there is none and NotADirectoryError for a file."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, expected the folder of a checkpoint")
+    return folder
+
+
+def refuse_pointer(path: Path, data: bytes) -> None:
+    """Raises ValueError for the first bytes of a Git LFS pointer: it stands for a file not fetched."""
+    if data.startswith(_POINTER):
+        raise ValueError(f"{path} is a Git LFS pointer, not the weights: fetch them with 'git lfs pull'")
 
 
 def read_json(path: Path | str) -> Any:

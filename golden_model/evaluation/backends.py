@@ -5,7 +5,6 @@ A model folder is a checkpoint folder itself, or holds one in ``float/`` or ``in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,17 @@ from torch import Tensor
 from golden_model.config import ElbertConfig
 from golden_model.data.tables import TextDataset
 from golden_model.devices import find_device
-from golden_model.exits import Confidence, ExitPolicy, exit_iterations
+from golden_model.documents import check_folder
+from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
 from golden_model.integer.model import GoldenModel, Sentence
+from golden_model.labels import read_label_names
 from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
-from golden_model.text.tokenizer import ElbertTokenizer
+from golden_model.text.tokenizer import ElbertTokenizer, Sentences
 
-LABELS_FILE = "labels.json"
+label_names = read_label_names  # its name until all who ask have moved to Backend.label_names
 BACKENDS = ("float", "golden")
 _FOLDERS = {"float": ("float", "config.json"), "golden": ("integer", METADATA_FILE)}
 CHUNK = 64
@@ -52,6 +53,8 @@ class Backend(Protocol):
     config: ElbertConfig
     tokenizer: ElbertTokenizer
     sha256: str
+    label_names: list[str] | None
+    """Of the classes; None where the folder does not name them."""
 
     def answer(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
@@ -61,7 +64,7 @@ class Backend(Protocol):
 
 
 class FloatBackend:
-    """The float model. All iterations are computed; the policy is then applied to their probabilities."""
+    """The float model. Sentences really leave: iterations after the exit are not computed."""
 
     def __init__(self, folder: Path | str, device: str = "cpu") -> None:
         """Opens a Hugging Face checkpoint folder; raises like ``albert.load_float`` and ``find_device``.
@@ -80,13 +83,19 @@ class FloatBackend:
             model, self.tokenizer, self.config = load_float(folder)
         self.model = model.to(find_device(device))
         self.sha256 = weights_sha256(folder)
+        self.label_names = read_label_names(folder, self.config.num_labels)
 
     def answer(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
     ) -> Answers:
-        """Classifies sentences, those of like length together."""
+        """Classifies sentences, those of like length together; without a policy, in all iterations."""
+        from golden_model.float.leaving import answer_leaving
         from golden_model.float.logits import sentence_logits
 
+        if policy.mode != ExitMode.none:
+            return Answers(
+                *answer_leaving(self.model, sentences, self.tokenizer.pad_id, policy, progress), logits=None
+            )
         logits = sentence_logits(self.model, sentences, self.tokenizer.pad_id, progress)
         trajectory = Confidence.from_logits(logits)
         exits = exit_iterations(policy, trajectory)
@@ -103,11 +112,8 @@ class GoldenBackend:
         checkpoint = IntegerCheckpoint.load(folder)
         self.config = checkpoint.config
         self.tokenizer = ElbertTokenizer.from_folder(folder)
-        if self.tokenizer.size > self.config.vocab_size:
-            raise ValueError(
-                f"{folder}: the tokenizer holds {self.tokenizer.size} pieces, "
-                f"the embedding {self.config.vocab_size}"
-            )
+        self.tokenizer.check_fits(self.config.vocab_size, folder)
+        self.label_names = read_label_names(folder, self.config.num_labels)
         self.model = GoldenModel(checkpoint, find_device(device))
         self.sha256 = sha256_of(folder / TENSOR_FILE)
 
@@ -137,24 +143,18 @@ def model_folder(folder: Path | str, backend: str) -> Path:
 
     Raises:
         ValueError: the backend is not known.
-        FileNotFoundError: there is no checkpoint of that form.
+        OSError: there is no such folder, or no checkpoint of that form in it.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+    if Path(folder).exists():
+        check_folder(folder)
     inner, mark = _FOLDERS[backend]
     for candidate in (Path(folder) / inner, Path(folder)):
         if (candidate / mark).is_file():
             return candidate
-    raise FileNotFoundError(f"{folder} holds no {backend} checkpoint: no {mark}, nor {inner}/{mark}")
-
-
-def label_names(folder: Path | str) -> list[str] | None:
-    """Class names by the ``labels.json`` of a model folder, or of the one a checkpoint lies in; else None."""
-    for candidate in (Path(folder), Path(folder).parent):
-        file = candidate / LABELS_FILE
-        if file.is_file():
-            return list(json.loads(file.read_text(encoding="utf-8")))
-    return None
+    found = f"no {mark}, nor {inner}/{mark}" if Path(folder).exists() else "there is no such folder"
+    raise FileNotFoundError(f"{folder} holds no {backend} checkpoint: {found}")
 
 
 def open_backend(backend: str, folder: Path | str, device: str = "cpu") -> Backend:
@@ -163,9 +163,9 @@ def open_backend(backend: str, folder: Path | str, device: str = "cpu") -> Backe
     return FloatBackend(folder, device) if backend == "float" else GoldenBackend(folder, device)
 
 
-def tokenize(data: TextDataset, backend: Backend) -> list[Sentence]:
-    """Ids and token types of a data set, cut to the model's longest sentence."""
-    return list(backend.tokenizer.encode_many(data.texts, backend.config.max_position_embeddings, data.pairs))
+def tokenize(data: TextDataset, backend: Backend) -> Sentences:
+    """Ids and token types of a data set, cut to the model's longest sentence; ``.note`` says how many."""
+    return backend.tokenizer.encode_many(data.texts, backend.config.max_position_embeddings, data.pairs)
 
 
 def _chunks(sentences: Sequence[Sentence]) -> list[list[int]]:

@@ -92,9 +92,20 @@ class ElbertForSequenceClassification(nn.Module):
         """Writes ``config.json`` and ``model.safetensors`` with Hugging Face's names."""
         self.model.save_pretrained(folder)
 
+    @property
+    def layer(self) -> nn.Module:
+        """The shared layer: (hidden, what is added to the attention scores) to hidden."""
+        return self.model.albert.encoder.albert_layer_groups[0]
+
     def embed(self, input_ids: torch.Tensor, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
-        """The projected embedding, float [batch, length, hidden]: what the first iteration reads."""
-        albert = self.model.albert
+        """The projected embedding, float [batch, length, hidden]: what the first iteration reads.
+
+        Raises:
+            ValueError: when the length is out of bounds, or the model has no second token type.
+        """
+        albert, length = self.model.albert, input_ids.shape[1]
+        if not 1 <= length <= self.config.max_position_embeddings:
+            raise ValueError(f"length {length} is not in 1..{self.config.max_position_embeddings}")
         if self.config.type_vocab_size < 2 and token_type_ids is not None and bool(token_type_ids.any()):
             raise ValueError("the texts are pairs, but the model has one token type (type_vocab_size 1)")
         embedding = albert.embeddings(input_ids, token_type_ids=token_type_ids)
@@ -130,15 +141,11 @@ class ElbertForSequenceClassification(nn.Module):
         count = self.config.num_hidden_layers if num_iterations is None else num_iterations
         if not 1 <= count <= self.config.num_hidden_layers:
             raise ValueError(f"num_iterations {count} is not in 1..{self.config.num_hidden_layers}")
-        length = input_ids.shape[1]
-        if not 1 <= length <= self.config.max_position_embeddings:
-            raise ValueError(f"length {length} is not in 1..{self.config.max_position_embeddings}")
         hidden = self.embed(input_ids, token_type_ids)
         bias = self.attention_bias(hidden, attention_mask)
-        layer = self.model.albert.encoder.albert_layer_groups[0]
         yield hidden
         for _ in range(count):
-            hidden = layer(hidden, bias)
+            hidden = self.layer(hidden, bias)
             yield hidden
 
     def forward(

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from golden_model.config import ElbertConfig
-from golden_model.documents import quote, read_object
+from golden_model.documents import check_folder, quote, read_object
 from golden_model.float.weights import DTYPES, architecture, read_weights
 from golden_model.labels import check_names
 
@@ -42,16 +42,6 @@ _WITHOUT_ZEROS = {
     "classifier.weight": "every answer is the same",
 }
 """Weights without which a model answers nothing, and what it would see if they were all 0."""
-
-
-def check_folder(folder: Path | str) -> Path:
-    """The folder; raises FileNotFoundError where there is none and NotADirectoryError for a file."""
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file, expected the folder of a checkpoint")
-    return folder
 
 
 def read_config(folder: Path) -> AlbertConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from golden_model.documents import first_line, quote, read_object
+from golden_model.documents import first_line, quote, read_object, refuse_pointer
 from golden_model.files import sha256_of
 from golden_model.float.files import WEIGHTS_FILE
 
@@ -23,7 +23,6 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Types a weight may be stored in."""
 
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt", "model.pt", "model.bin")
-_POINTER = b"version https://git-lfs"
 
 
 def weight_files(folder: Path | str) -> list[Path]:
@@ -73,8 +72,7 @@ def read_tensors(path: Path | str) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     with path.open("rb") as handle:
-        if handle.read(len(_POINTER)) == _POINTER:
-            raise ValueError(f"{path} is a Git LFS pointer, not the weights: fetch them with 'git lfs pull'")
+        refuse_pointer(path, handle.read(64))
     try:
         tensors = load_file(path)
     except OSError:

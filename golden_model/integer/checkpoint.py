@@ -1,7 +1,7 @@
 """The integer checkpoint: everything the golden model and the accelerator compute with, as integers.
 
 A folder holds ``integer.safetensors`` (the tensors of docs/numerics.md), ``integer.json`` (format version,
-geometry, scales, provenance, SHA-256 of the tensors) and the tokenizer's files.
+geometry, scales, provenance, SHA-256 of the tensors), the tokenizer's files and the names of the classes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
+from golden_model.documents import check_folder, first_line, quote, read_object, refuse_pointer
+from golden_model.errors import describe
 from golden_model.files import replacing, write_text
+from golden_model.labels import LABELS_FILE, read_label_names, write_label_names
 from golden_model.numerics import (
     EXP_SUM_BITS,
     MULTIPLIER_BITS,
@@ -33,7 +35,14 @@ from golden_model.numerics import (
 FORMAT_VERSION = 1
 TENSOR_FILE = "integer.safetensors"
 METADATA_FILE = "integer.json"
-TOKENIZER_FILES = ("tokenizer.json", "kept_vocabulary.json", "tokenizer_config.json", "spiece.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "kept_vocabulary.json",
+    "tokenizer_config.json",
+    "spiece.model",
+    "vocab.txt",
+    "added_tokens.json",
+)
 """Copied beside the integer checkpoint where the float one has them."""
 
 MAX_SHIFT = (1 << SHIFT_BITS) - 1
@@ -147,15 +156,16 @@ class IntegerCheckpoint:
 
         Args:
             folder: Made if it does not exist.
-            copy_from: Folder whose tokenizer files are copied beside, if any.
+            copy_from: Folder whose tokenizer files and names of classes are copied beside, if any; those that
+                the folder has of another checkpoint, and ``copy_from`` has not, are removed.
+
+        Raises:
+            ValueError: ``copy_from`` names the classes wrongly.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if copy_from is not None:
-            for name in TOKENIZER_FILES:
-                source = Path(copy_from) / name
-                if source.is_file() and source.resolve() != (folder / name).resolve():
-                    shutil.copyfile(source, folder / name)
+        if copy_from is not None and Path(copy_from).resolve() != folder.resolve():
+            self._copy_beside(Path(copy_from), folder)
         data = self._bytes()
         with replacing(folder / TENSOR_FILE) as temporary:
             temporary.write_bytes(data)
@@ -168,50 +178,78 @@ class IntegerCheckpoint:
         }
         write_text(folder / METADATA_FILE, json.dumps(document, indent=1) + "\n")
 
+    def _copy_beside(self, source: Path, folder: Path) -> None:
+        names = read_label_names(source, self.config.num_labels)
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                with replacing(folder / name) as temporary:
+                    shutil.copyfile(source / name, temporary)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        if names is None:
+            (folder / LABELS_FILE).unlink(missing_ok=True)
+        else:
+            write_label_names(folder, names)
+
     @classmethod
     def load(cls, folder: Path | str) -> IntegerCheckpoint:
         """Reads and validates a checkpoint folder.
 
         Raises:
-            FileNotFoundError: a file is not there, by name.
+            OSError: a file is not there or cannot be read, by name.
             CheckpointError: format, version, hash, geometry or a tensor is wrong, by name.
         """
-        folder = Path(folder)
+        folder = check_folder(folder)
         for name in (METADATA_FILE, TENSOR_FILE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no {name}")
+        path = folder / TENSOR_FILE
         document = _read_document(folder / METADATA_FILE)
-        data = (folder / TENSOR_FILE).read_bytes()
+        data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if digest != document["sha256"]:
-            raise CheckpointError(
-                f"{folder / TENSOR_FILE}: sha256 is {digest}, {METADATA_FILE} says {document['sha256']}"
-            )
         try:
-            tensors = load_tensors(data)
-        except SafetensorError as error:
-            raise CheckpointError(f"{folder / TENSOR_FILE} is not a safetensors file: {error}") from error
-        try:
-            config = ElbertConfig(**document["config"])
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / METADATA_FILE}: config: {error}") from error
-        return cls(config, tensors, document["metadata"])
+            refuse_pointer(path, data)
+            if digest != document["sha256"]:
+                raise ValueError(
+                    f"{path}: sha256 is {digest}, {METADATA_FILE} says {quote(document['sha256'])}"
+                )
+            config = _read_geometry(document["config"], folder / METADATA_FILE)
+            return cls(config, _parse(data, path), document["metadata"])
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+
+
+def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return load_tensors(data)
+    except Exception as error:  # SafetensorError; KeyError and more for types that PyTorch has not
+        raise ValueError(f"{path} is not a safetensors file: {first_line(error)}") from error
+
+
+def _read_geometry(values: dict[str, Any], path: Path) -> ElbertConfig:
+    try:
+        return ElbertConfig(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: config: {describe(error)}") from error
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_object(path)
     except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{path} holds a {type(document).__name__}, expected an object")
+        raise CheckpointError(str(error)) from error
     missing = [key for key in ("format", "version", "sha256", "config", "metadata") if key not in document]
     if missing:
         raise CheckpointError(f"{path} lacks the key {missing[0]!r}")
     if document["format"] != "elbert-integer":
-        raise CheckpointError(f"{path}: format is {document['format']!r}, expected 'elbert-integer'")
+        raise CheckpointError(f"{path}: format is {quote(document['format'])}, expected 'elbert-integer'")
     if document["version"] != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: version is {document['version']!r}, expected {FORMAT_VERSION}")
+        raise CheckpointError(f"{path}: version is {quote(document['version'])}, expected {FORMAT_VERSION}")
+    for key in ("config", "metadata"):
+        if not isinstance(document[key], dict):
+            raise CheckpointError(f"{path}: {key} is {quote(document[key])}, expected an object")
     return document
 
 

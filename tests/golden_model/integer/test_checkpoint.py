@@ -18,9 +18,9 @@ from golden_model.integer.checkpoint import (
     TENSOR_FILE,
     CheckpointError,
     IntegerCheckpoint,
-    random_checkpoint,
     tensor_specs,
 )
+from golden_model.integer.synthetic import random_checkpoint
 
 NANO = PRESETS["nano"]
 

@@ -1,0 +1,71 @@
+"""Answers of a float model whose sentences really leave: what follows an exit is not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from golden_model.exits import Confidence, ExitPolicy, ExitState
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.float.batches import Encoded, collate
+from golden_model.float.methods.model import ExitModel
+
+
+@torch.inference_mode()
+def answer_leaving(
+    model: ElbertForSequenceClassification | ExitModel,
+    sentences: Sequence[tuple[Sequence[int], Sequence[int]]],
+    pad_id: int,
+    policy: ExitPolicy,
+    progress: Callable[[int], None] | None = None,
+    batch_size: int = 64,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Classifies token ids and token types under a policy, sentences of like length together.
+
+    After every iteration those that the policy lets go leave the batch; the rest go on without them.
+
+    Returns:
+        Labels and exits, int64 [sentences], exits from 1; confidences, float64 [sentences]. They are those
+        of ``exit_iterations`` on the whole trajectory.
+
+    Raises:
+        ValueError: a sentence is longer than the model allows.
+    """
+    count = len(sentences)
+    labels, exits = torch.empty(count, dtype=torch.int64), torch.empty(count, dtype=torch.int64)
+    confidences = torch.empty(count, dtype=torch.float64)
+    ids, types = ([list(sentence[part]) for sentence in sentences] for part in (0, 1))
+    encoded = Encoded(ids, types, torch.full((count,), -1))
+    backbone = model.backbone if isinstance(model, ExitModel) else model
+    device = next(model.parameters()).device
+    last = model.config.num_hidden_layers
+    was_training = model.training
+    model.eval()
+    order = sorted(range(count), key=lambda i: len(ids[i]))
+    for start in range(0, count, batch_size):
+        batch = collate(encoded, order[start : start + batch_size], pad_id).to(device)
+        hidden = backbone.embed(batch.ids, batch.types)
+        bias = backbone.attention_bias(hidden, batch.mask)
+        rows, state = batch.index, ExitState(policy, len(batch.index))
+        for iteration in range(1, last + 1):
+            hidden = backbone.layer(hidden, bias)
+            head = model.head(iteration) if isinstance(model, ExitModel) else None
+            logits = backbone.classify(hidden) if head is None else head(hidden, bias, backbone)
+            confidence = Confidence.from_logits(logits.float().cpu().double())
+            leaves = state.step(confidence, last=iteration == last)
+            labels[rows[leaves]] = confidence.label[leaves]
+            exits[rows[leaves]] = iteration
+            confidences[rows[leaves]] = confidence.confidence[leaves]
+            stays = ~leaves
+            if not bool(stays.any()):
+                break
+            if bool(leaves.any()):
+                rows, keep = rows[stays], stays.to(device)
+                hidden, bias = hidden[keep], None if bias is None else bias[keep]
+                state.keep(stays)
+        if progress is not None:
+            progress(len(batch.index))
+    model.train(was_training)
+    return labels, exits, confidences
