@@ -110,9 +110,8 @@ class ElbertConfig(BaseModel):
     def answer_products(self, length: int) -> int:
         """Multiply-adds of the iteration a sentence leaves after, answer first (docs/answer-first.md).
 
-        Keys and values of ``length`` real tokens, all else of the [CLS] row alone, pooler and classifier: what
-        :meth:`layer_products` holds without the other rows. Leaving after e iterations costs e - 1 of those
-        and this.
+        Keys and values of ``length`` real tokens, all else of the [CLS] row alone, pooler and classifier.
+        Leaving after e iterations costs e - 1 times :meth:`layer_products` and this.
         """
         h, i = self.hidden_size, self.intermediate_size
         row = 2 * h * h + 2 * h * i + 2 * length * h
