@@ -13,6 +13,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from golden_model.config import ElbertConfig
 from golden_model.float.pretrained import load_albert
+from golden_model.labels import check_names
 from golden_model.text.tokenizer import ElbertTokenizer
 
 
@@ -41,9 +42,12 @@ def elbert_config(config: AlbertConfig) -> ElbertConfig:
 
 
 def name_labels(config: PreTrainedConfig, names: Sequence[str]) -> None:
-    """Writes the classes' names into a Hugging Face configuration; raises ValueError for another count."""
-    if len(names) != config.num_labels:
-        raise ValueError(f"{len(names)} names for {config.num_labels} classes")
+    """Writes the classes' names into a Hugging Face configuration.
+
+    Raises:
+        ValueError: when there are more or fewer than classes, or one is no name (``labels.check_names``).
+    """
+    check_names(list(names), "the data", config.num_labels)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
 

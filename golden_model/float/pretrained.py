@@ -44,8 +44,10 @@ _WITHOUT_ZEROS = {
 """Weights without which a model answers nothing, and what it would see if they were all 0."""
 
 
-def read_config(folder: Path) -> AlbertConfig:
+def read_config(folder: Path, num_labels: int | None = None) -> AlbertConfig:
     """The configuration of a checkpoint folder, dropout off; nothing in it that ELBERT does not know.
+
+    ``num_labels`` replaces the folder's own classes, of which there may then be any number.
 
     Raises:
         FileNotFoundError: there is no ``config.json``.
@@ -70,7 +72,13 @@ def read_config(folder: Path) -> AlbertConfig:
             f"{path} is of a {architecture(folder) or quote(kind)} (model_type {quote(kind)}); "
             f"ELBERT reads an AlbertForSequenceClassification{hint}"
         )
-    geometry = ElbertConfig.from_json(path)
+    if num_labels is not None:
+        raw = {key: value for key, value in raw.items() if key not in ("id2label", "label2id")}
+        raw["num_labels"] = num_labels
+    try:
+        geometry = ElbertConfig.from_dict(raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if raw.get("id2label") is not None:
         check_names(raw["id2label"], f"{path}: id2label", geometry.num_labels)
     known = {key: raw[key] for key in AlbertConfig().to_dict() if key in raw and key not in _OWN_BUSINESS}
@@ -126,10 +134,7 @@ def load_albert(
         ValueError: something in the folder is not what ELBERT reads; one line names it.
     """
     folder = check_folder(folder)
-    config = read_config(folder)
-    declared = int(config.num_labels or 0)
-    if num_labels is not None and num_labels != declared:
-        config.num_labels = num_labels
+    config = read_config(folder, num_labels)
     with torch.device("meta"):
         wanted = AlbertForSequenceClassification(config).state_dict()
     tensors = _with_hugging_face_names(read_weights(folder))
@@ -143,7 +148,7 @@ def load_albert(
         if name in wanted and value.shape == wanted[name].shape:
             given[name] = value
         elif name in wanted and not (new_classifier and name.startswith("classifier.")):
-            raise ValueError(_other_shape(folder, name, value, wanted[name], declared))
+            raise ValueError(_other_shape(folder, name, value, wanted[name], int(config.num_labels or 0)))
         elif name.startswith((PREFIX, "classifier.")) and name not in (*wanted, *_BUFFERS):
             raise ValueError(
                 f"{folder}: {quote(name)} has no place in the model that {CONFIG_FILE} describes"

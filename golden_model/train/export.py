@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from golden_model.float.albert import ElbertForSequenceClassification, load_floa
 from golden_model.float.batches import encode
 from golden_model.float.files import EXIT_WEIGHTS_FILE, RECORD_FILE, WEIGHTS_FILE, write_checkpoint
 from golden_model.float.logits import all_logits
+from golden_model.float.methods.files import read_record
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.initialise import keep_vocabulary
 
@@ -60,20 +60,21 @@ def export(
     """
     source, destination = Path(source), Path(destination)
     model, tokenizer, _ = load_float(source)
-    record = json.loads((source / RECORD_FILE).read_text(encoding="utf-8"))
+    record = read_record(source)
+    try:
+        names, max_length = record["inputs"]["label_names"], record["options"]["max_length"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{source / RECORD_FILE} is not the record of a training run on a task") from error
     if vocabulary is not None:
         model, tokenizer = trim_vocabulary(model, tokenizer, vocabulary)
     for name, value in model.model.state_dict().items():
         if not torch.isfinite(value.half()).all():
             raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
-    if dev.label_names != record["inputs"]["label_names"]:
-        raise ValueError(
-            f"{dev.source} has classes {dev.label_names}, {source} was trained on "
-            f"{record['inputs']['label_names']}"
-        )
+    if dev.label_names != names:
+        raise ValueError(f"{dev.source} has classes {dev.label_names}, {source} was trained on {names}")
     write_checkpoint(destination, model.model, tokenizer, record, torch.float16)
     stored, tokenizer, _ = load_float(destination)
-    encoded = encode(dev, tokenizer, record["options"]["max_length"])
+    encoded = encode(dev, tokenizer, max_length)
     found = iteration_scores(all_logits(stored, encoded, tokenizer.pad_id), encoded.labels)
     record["stored"] = {
         "dtype": "float16",

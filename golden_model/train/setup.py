@@ -17,10 +17,11 @@ from golden_model.devices import find_device
 from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification, name_labels
 from golden_model.float.batches import Encoded, encode
-from golden_model.float.files import WEIGHTS_FILE
+from golden_model.float.files import RECORD_FILE
 from golden_model.float.methods.files import read_model, weights_sha256
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES
+from golden_model.float.weights import stored_sha256
 from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
@@ -216,6 +217,7 @@ def _start(
     names = splits.train.label_names
     if init in ("minilm", "fresh"):
         config = ElbertConfig(**{**config.model_dump(), "num_labels": len(names)})
+        tokenizer.check_fits(config.vocab_size, folder)
         model = fresh(config, names, options.seed)
         if source is not None:
             from_bert_layer(model, source, tokenizer)
@@ -224,6 +226,12 @@ def _start(
             torch.manual_seed(options.seed)
             model = ElbertForSequenceClassification.from_pretrained(
                 init, new_classifier=True, num_labels=len(names)
+            )
+        full.check_fits(model.config.vocab_size, init)
+        if options.max_length > model.config.max_position_embeddings:
+            raise ValueError(
+                f"max_length {options.max_length} is above {init}'s max_position_embeddings "
+                f"{model.config.max_position_embeddings}"
             )
         if tokenizer is not full:
             model = keep_vocabulary(model, full, tokenizer)
@@ -239,7 +247,7 @@ def _start(
         ],
     }
     if source is not None:
-        facts["start_sha256"] = sha256_of(source / WEIGHTS_FILE)
+        facts["start_sha256"] = stored_sha256(source)
     return model, tokenizer, facts
 
 
@@ -260,6 +268,9 @@ def _after(
             f"{folder} is {loaded.method} with {loaded.iterations} of {depth} iterations; "
             f"the stage before is {method} with all"
         )
+    for key in ("step", "total_steps", "training_cost"):
+        if key not in record:
+            raise ValueError(f"{folder / RECORD_FILE} lacks the key {key!r}: no record of a training run")
     if record["step"] < record["total_steps"]:
         raise ValueError(f"{folder} is at step {record['step']} of {record['total_steps']}: not finished")
     changed = [key for key, value in splits.facts().items() if inputs.get(key) != value]
@@ -296,7 +307,7 @@ def prepare_teacher(
         torch.manual_seed(options.seed)
         teacher = BertTeacher.from_folder(folder, num_labels=len(splits.train.label_names))
     name_labels(teacher.model.config, splits.train.label_names)
-    facts = {"start_sha256": sha256_of(folder / WEIGHTS_FILE), **splits.facts()}
+    facts = {"start_sha256": stored_sha256(folder), **splits.facts()}
     train, dev = (encode(part, teacher.tokenizer, options.max_length) for part in (splits.train, splits.dev))
     teacher.to(place)
     return Trainer(TeacherLabels(teacher, train, dev, options), options, output, facts)
@@ -342,7 +353,7 @@ def _teach(
     if [len(ids) for ids in ours.ids] != [len(ids) for ids in theirs.ids]:
         raise ValueError(f"the tokenizer of {teaching.folder} splits text otherwise than the student's")
     facts = {
-        "sha256": sha256_of(teaching.folder / WEIGHTS_FILE),
+        "sha256": stored_sha256(teaching.folder),
         "stretch": teaching.stretch,
         "unlabelled": {"rows": len(extra), "sha256": digest(extra)},
     }
