@@ -29,6 +29,7 @@ CLASSES = (GREEN, PURPLE, ORANGE, SKY, BLUE, YELLOW, VERMILLION, GREY)
 _SETTINGS: Any = {
     "svg.hashsalt": "elbert",  # ids inside the SVG: the same picture, the same bytes
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for; text can be searched
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
     "font.size": 8.0,
     "text.parse_math": False,  # a sentence's dollars are dollars
@@ -53,8 +54,15 @@ _SETTINGS: Any = {
     "figure.constrained_layout.use": True,
 }
 
-_METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+_METADATA: dict[str, dict[str, str | None]] = {
+    ".svg": {"Date": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
 """What each format would otherwise say of day and versions."""
+
+SUFFIXES = tuple(_METADATA)
+"""Formats of figures."""
 
 
 @contextmanager
@@ -68,16 +76,36 @@ def paper_style() -> Iterator[None]:
         yield
 
 
+def check_suffix(path: Path | str) -> str:
+    """The suffix of a figure's file, in small letters.
+
+    Raises:
+        ValueError: it is none of :data:`SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"figure {path} ends in {suffix!r}, not in {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def figure_suffixes(formats: str) -> list[str]:
+    """Suffixes of formats with commas between (``svg,png``), each once; raises ValueError for another."""
+    found = [f".{name.strip().lower()}" for name in formats.split(",")]
+    for suffix in found:
+        if suffix not in SUFFIXES:
+            known = ", ".join(each[1:] for each in SUFFIXES)
+            raise ValueError(f"figures {formats!r}: {suffix[1:]!r} is not one of {known}")
+    return list(dict.fromkeys(found))
+
+
 def save_figure(figure: Figure, path: Path | str) -> None:
-    """Writes a figure as its file's suffix says (svg, png), whole or not at all, within ``paper_style``.
+    """Writes a figure as its file's suffix says, whole or not at all, within ``paper_style``.
 
     The same figure gives the same bytes.
 
     Raises:
-        ValueError: the file's suffix is another.
+        ValueError: as :func:`check_suffix`.
     """
-    suffix = Path(path).suffix
-    if suffix not in _METADATA:
-        raise ValueError(f"figure {path} ends in {suffix!r}, not in {' or '.join(_METADATA)}")
+    suffix = check_suffix(path)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_METADATA[suffix])

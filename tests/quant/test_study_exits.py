@@ -32,6 +32,7 @@ from quant.studies.exits.picking import (
 )
 from quant.studies.exits.points import COLUMNS, pareto, write_csv
 from quant.studies.exits.quantisation import exit_confusion
+from quant.studies.exits.rows import Rows
 from quant.studies.exits.run import Options, study
 from quant.studies.exits.sweep import Outcomes, cut, exits_of, oracle, sweep
 from quant.studies.exits.table import DTYPES, Facts, LogitTable
@@ -70,10 +71,11 @@ def random_table(
     return make_table("elbert", steps.cumsum(0), **rest)
 
 
-def make_data(labels: Tensor, classes: int = 2) -> TextDataset:
+def make_rows(labels: Tensor, classes: int = 2) -> Rows:
     """Sentences without text: the study reads their labels only."""
     names = [str(i) for i in range(classes)]
-    return TextDataset([""] * len(labels), None, labels.tolist(), names, "made up", "ef" * 32)
+    data = TextDataset([""] * len(labels), None, labels.tolist(), names, "made up", "ef" * 32)
+    return Rows.of(data)
 
 
 # ------------------------------------------------------------------------------------------------- sweeps
@@ -316,7 +318,7 @@ def known_tables() -> tuple[dict[str, LogitTable], TextDataset]:
         "elbert-float": make_table("elbert-float", logits),
         "elbert-golden": make_table("elbert-golden", logits, "golden"),
     }
-    return tables, make_data(labels)
+    return tables, make_rows(labels)
 
 
 @pytest.fixture(scope="module", params=["accuracy", "f1", "mcc"])
@@ -421,7 +423,7 @@ def test_figures_are_drawn_and_the_same_every_time(known: dict[str, Any], tmp_pa
 def test_points_are_the_scores_of_their_answers() -> None:
     labels = torch.arange(50) % 3
     tables = {"elbert": random_table(21, samples=50, classes=3)}
-    result = study("trec", "mcc", make_data(labels, 3), tables, Options(splits=2, bootstrap=5))
+    result = study("trec", "mcc", make_rows(labels, 3), tables, Options(splits=2, bootstrap=5))
     (swept,) = find_sweeps(tables)
     for row in range(0, len(swept.outcomes), 501):
         point, answers = result["points"][row], swept.outcomes.answers[row].long()
@@ -443,7 +445,7 @@ def test_picks_are_not_scored_on_the_half_that_made_them() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (200,), generator=generator)
     tables = {"elbert": random_table(33, samples=200, iterations=8)}
-    result = study("sst2", "accuracy", make_data(labels), tables, Options(splits=20, bootstrap=20))
+    result = study("sst2", "accuracy", make_rows(labels), tables, Options(splits=20, bootstrap=20))
     inside = max(point["score"] for point in result["points"] if point["method"] == "elbert")
     outside = result["equal_cost"]["2x"]["elbert"]
     assert outside == result["at_cost"]["2x"]["elbert"]["accuracy"]
@@ -484,4 +486,4 @@ def test_the_model_folder_stands_in_for_a_run_and_is_apart_beside_one() -> None:
 def test_tables_of_other_data_are_refused() -> None:
     tables, _ = known_tables()
     with pytest.raises(ValueError, match="80 sentences and 2 classes, the data 79 and 2"):
-        study("sst2", "accuracy", make_data(torch.arange(79) % 2), tables)
+        study("sst2", "accuracy", make_rows(torch.arange(79) % 2), tables)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from elbert.cli import build_app
 from golden_model.data.tables import TextDataset
-from golden_model.data.tasks import load_task
+from golden_model.data.tasks import find_task, load_task
 from golden_model.evaluation.score import evaluate_file
 from golden_model.exits import ExitPolicy
 from golden_model.float.albert import ElbertForSequenceClassification, load_float
@@ -29,10 +29,11 @@ from golden_model.float.methods.model import ExitModel
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from quant.calibrate import calibrate
 from quant.studies.exits.grids import Setting
+from quant.studies.exits.rows import LABELS_FILE, Rows, read_labels, rows_digest, table_name, task_rows
 from quant.studies.exits.sources import Source, expected_names, find_forms, find_runs
 from quant.studies.exits.store import PUBLISHED, Store
 from quant.studies.exits.sweep import sweep
-from quant.studies.exits.table import Facts, LogitTable, TableError, rows_digest
+from quant.studies.exits.table import Facts, LogitTable, TableError
 
 KEYS = {
     "header", "task", "metric", "accuracy_full", "accuracy_albert", "accuracy_per_iteration", "points",
@@ -59,6 +60,7 @@ def model_folder(float_folder: Path, tmp_path: Path, data: TextDataset) -> Path:
     """A model folder whose integer form was calibrated from its float form."""
     folder = tmp_path / "model"
     shutil.copytree(float_folder, folder / "float")
+    (folder / "labels.json").write_text('["negative", "positive"]')
     model, tokenizer, config = load_float(folder / "float")
     sentences = tokenizer.encode_many(data.texts, config.max_position_embeddings)
     calibrate(model, sentences).save(folder / "integer", copy_from=folder / "float")
@@ -83,7 +85,7 @@ def make_run(float_folder: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def make_store(tmp_path: Path, data: TextDataset, published: Path | None = None) -> Store:
-    return Store("sst2", data, tmp_path / "cache", published)
+    return Store("sst2", Rows.of(data), tmp_path / "cache", published)
 
 
 # ------------------------------------------------------------------------------------------------- tables
@@ -194,7 +196,7 @@ def test_rows_are_known_by_their_text_alone(data: TextDataset) -> None:
 
 
 def test_tables_hold_what_the_models_say(model_folder: Path, data_root: Path, data: TextDataset) -> None:
-    floating, golden = (source.compute("sst2", data) for source in find_forms(model_folder))
+    floating, golden = (source.compute("sst2", Rows.of(data)) for source in find_forms(model_folder))
     for table, backend in ((floating, "float"), (golden, "golden")):
         direct = evaluate_file(backend, model_folder, data_root / "SST-2")
         right = (table.labels == torch.tensor(data.labels)).double().mean(1)
@@ -220,7 +222,7 @@ def test_runs_are_found_by_name_and_say_what_they_add(
     (tmp_path / "methods" / "notes").mkdir()
     sources = {source.name: source for source in find_runs(tmp_path / "methods")}
     assert list(sources) == ["albert-2", "deebert", "elbert", "fastbert", "pabee"]
-    tables = {name: source.compute("sst2", data) for name, source in sources.items()}
+    tables = {name: source.compute("sst2", Rows.of(data)) for name, source in sources.items()}
     for name, source in sources.items():
         assert source.sha256 == tables[name].facts.checkpoint_sha256 == load_method(source.folder).sha256
         assert tables[name].facts.training["training_cost"] == {"macs": 10}
@@ -246,12 +248,12 @@ def test_a_run_under_a_wrong_name_is_refused(
     make_run("deebert").parent.rename(tmp_path / "methods" / "pabee")
     (source,) = find_runs(tmp_path / "methods")
     with pytest.raises(ValueError, match="was trained as deebert, expected pabee"):
-        source.compute("sst2", data)
+        source.compute("sst2", Rows.of(data))
     three = replace(data, label_names=["a", "b", "c"])
     (tmp_path / "methods" / "pabee").rename(tmp_path / "methods" / "deebert")
     (source,) = find_runs(tmp_path / "methods")
     with pytest.raises(ValueError, match="has 2 classes, task sst2 3"):
-        source.compute("sst2", three)
+        source.compute("sst2", Rows.of(three))
 
 
 # -------------------------------------------------------------------------------------------------- store
@@ -322,9 +324,9 @@ def test_published_logits_serve_without_a_checkpoint_but_never_for_another(
     place = tmp_path / "published"
     paths = make_store(tmp_path, data).publish(found.tables.values(), place)
     assert [path.relative_to(place).as_posix() for path in paths] == [
-        "sst2/elbert-float.safetensors", "sst2/elbert-golden.safetensors",
+        "sst2/elbert-float.safetensors", "sst2/elbert-golden.safetensors", "sst2/labels.json",
     ]  # fmt: skip
-    reader = Store("sst2", data, tmp_path / "other", place)
+    reader = Store("sst2", Rows.of(data), tmp_path / "other", place)
     assert reader.gather([]).origins == {"elbert-float": "published", "elbert-golden": "published"}
     assert reader.gather(find_forms(model_folder)).origins["elbert-golden"] == "published"
     assert not (tmp_path / "other").exists()
@@ -337,18 +339,189 @@ def test_published_logits_serve_without_a_checkpoint_but_never_for_another(
     assert changed.origins == {"elbert-float": "computed", "elbert-golden": "published"}
     assert "of another checkpoint" in changed.notes[0]
     # other sentences: of no use to anyone
-    short = Store("sst2", data.head(20), tmp_path / "other", place).gather([])
+    short = Store("sst2", Rows.of(data.head(20)), tmp_path / "other", place).gather([])
     assert short.tables == {}
     assert all("of another sentences" in note for note in short.notes)
 
 
-def test_every_table_of_the_project_is_whole() -> None:
-    for path in PUBLISHED.glob("*/*.safetensors"):
-        table = LogitTable.load(path)
-        assert (table.facts.task, table.facts.name) == (path.parent.name, path.stem)
+def test_the_first_rows_of_a_kept_table_serve(
+    model_folder: Path, data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, place = make_store(tmp_path, data), tmp_path / "published"
+    whole = store.gather(find_forms(model_folder))
+    store.publish(whole.tables.values(), place)
+    rows = Rows.of(data).head(20)
+    computed = Store("sst2", rows, tmp_path / "new", None).gather(find_forms(model_folder))
+    assert set(computed.origins.values()) == {"computed"}
+    monkeypatch.setattr(Source, "compute", lambda *arguments: pytest.fail("computed again"))
+    again = Store("sst2", rows, tmp_path / "new", None).gather(find_forms(model_folder))
+    heard: list[str] = []
+    cut = Store("sst2", rows, tmp_path / "cache", None, heard.append).gather(find_forms(model_folder))
+    sliced = Store("sst2", rows, tmp_path / "none", place).gather([])
+    assert [set(each.origins.values()) for each in (again, cut, sliced)] == [
+        {"cache"}, {"cache"}, {"published"},
+    ]  # fmt: skip
+    assert heard == [
+        "the first 20 of logits of all 30 sentences; multiply-adds are means over all of them"
+    ] == sliced.notes  # once, not per table  # fmt: skip
+    for name, table in computed.tables.items():
+        for other in (again, cut, sliced):
+            found = other.tables[name]
+            assert torch.equal(found.labels, table.labels)
+            assert found.facts.rows_sha256 == table.facts.rows_sha256 == rows.sha256
+            assert found.facts.samples == 20
+    golden = (computed.tables["elbert-golden"].logits, sliced.tables["elbert-golden"].logits)
+    assert torch.equal(*golden)
+    # kept first rows are of no use for all of them, nor for others
+    assert Store("sst2", Rows.of(data), tmp_path / "new", None).gather([]).tables == {}
+    other = Store("sst2", Rows.of(replace(data, texts=data.texts[::-1])).head(20), tmp_path / "none", place)
+    assert other.gather([]).tables == {}
+    with pytest.raises(ValueError, match="20 of 30 sentences are not published"):
+        Store("sst2", rows, tmp_path / "none", place).publish(sliced.tables.values(), place)
+
+
+@pytest.fixture
+def reverse_folder(model_folder: Path) -> Path:
+    """The same model with its classes the other way round, and named so."""
+    folder = model_folder.parent / "reverse"
+    shutil.copytree(model_folder, folder)
+    model = ElbertForSequenceClassification.from_pretrained(folder / "float")
+    with torch.no_grad():
+        for part in (model.model.classifier.weight, model.model.classifier.bias):
+            part.copy_(part.flip(0))
+    model.save_pretrained(folder / "float")
+    for place in (folder, folder / "integer"):
+        (place / "labels.json").write_text('["positive", "negative"]')
+    return folder
+
+
+def test_classes_are_matched_by_name(
+    model_folder: Path, reverse_folder: Path, data: TextDataset, tmp_path: Path
+) -> None:
+    rows = Rows.of(data)
+    (one, *_), (other, *_) = find_forms(model_folder), find_forms(reverse_folder)
+    first, second = (
+        Store("sst2", rows, tmp_path / "cache", None).gather([source]).tables["elbert-float"]
+        for source in (one, other)
+    )
+    assert second.facts.class_names == ["positive", "negative"]
+    assert torch.equal(first.labels, second.labels)
+    assert not torch.equal(first.logits, second.logits)
+    # as kept: the table itself says which classes it is of
+    place = tmp_path / "published"
+    Store("sst2", rows, tmp_path / "cache", None).publish([second], place)
+    assert read_labels(place / "sst2").classes == ["negative", "positive"]  # type: ignore[union-attr]
+    (found,) = Store("sst2", rows, tmp_path / "none", place).gather([]).tables.values()
+    assert torch.equal(found.labels, first.labels)
+    # a model of other classes is none of this task
+    (reverse_folder / "integer" / "labels.json").unlink()
+    (reverse_folder / "labels.json").write_text('["positive", "neutral"]')
+    with pytest.raises(ValueError, match=r"reverse.* on sst2: class 'neutral' is none of"):
+        Store("sst2", rows, tmp_path / "new", None).gather(find_forms(reverse_folder)[:1])
+
+
+def test_a_published_table_without_names_is_of_the_classes_beside_it(
+    model_folder: Path, data: TextDataset, tmp_path: Path
+) -> None:
+    rows, place = Rows.of(data), tmp_path / "published"
+    found = make_store(tmp_path, data).gather(find_forms(model_folder))
+    bare = [
+        LogitTable(table.facts.model_copy(update={"class_names": None}), table.logits)
+        for table in found.tables.values()
+    ]
+    assert "class_names" not in bare[0].facts.model_dump_json()
+    make_store(tmp_path, data).publish(bare, place)
+    reader = Store("sst2", rows, tmp_path / "none", place)
+    assert set(reader.gather([]).tables) == {"elbert-float", "elbert-golden"}
+    turned = replace(rows, classes=["positive", "negative"], labels=[1 - label for label in rows.labels])
+    for name, table in Store("sst2", turned, tmp_path / "none", place).gather([]).tables.items():
+        assert torch.equal(table.labels, 1 - found.tables[name].labels)
+    foreign = Store("sst2", replace(rows, classes=["down", "up"]), tmp_path / "none", place).gather([])
+    assert foreign.tables == {}
+    assert "class 'negative' is none of" in foreign.notes[0]
+    (place / "sst2" / LABELS_FILE).unlink()
+    unnamed = Store("sst2", rows, tmp_path / "none", place).gather([])
+    assert unnamed.tables == {}
+    assert "does not say which classes" in unnamed.notes[0]
+
+
+def test_published_labels_stand_for_a_data_set_that_is_not_here(
+    model_folder: Path, data_root: Path, data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, task = tmp_path / "published", find_task("sst2")
+    make_store(tmp_path, data).publish([], place)
+    monkeypatch.setenv("ELBERT_DATA", str(data_root))
+    here = task_rows(task, None, place)
+    assert here.absent is None
+    monkeypatch.delenv("ELBERT_DATA")
+    rows = task_rows(task, None, place)
+    assert "ELBERT_DATA is not set" in str(rows.absent)
+    for key in ("labels", "classes", "total", "sha256", "data_sha256"):
+        assert getattr(rows, key) == getattr(here, key)
+    assert rows.head(7).sha256 == here.head(7).sha256 != here.sha256
+    monkeypatch.setattr("quant.studies.exits.rows.load_task", load_task_here)
+    with pytest.raises(FileNotFoundError, match=r"no logits of .*model.*no texts to compute them from"):
+        Store("sst2", rows, tmp_path / "new", place).gather(find_forms(model_folder))
+    # a folder that was asked for is the one that is read
+    with pytest.raises(FileNotFoundError):
+        task_rows(task, tmp_path / "nowhere", place)
+    with pytest.raises(FileNotFoundError):
+        task_rows(task, None, tmp_path / "nothing published")
+    # other sentences in its place are noticed
+    changed = replace(data, texts=["w1", *data.texts[1:]])
+    monkeypatch.setattr("quant.studies.exits.rows.load_task", lambda *arguments: changed)
+    with pytest.raises(ValueError, match="holds other sentences than SST-2 dev, labels published"):
+        rows.data()
+
+
+def load_task_here(task: Any, split: str, root: Path | None = None) -> TextDataset:
+    """Like ``load_task`` where no package fetches from the hub."""
+    raise FileNotFoundError(f"task {task.name} is not here")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": [0, 2]}, "label 2 of row 2 is not in 0..1"),
+        ({"labels": []}, "labels"),
+        ({"rows_sha256": "12"}, "rows_sha256"),
+        ({"texts": ["w1"]}, "texts"),
+    ],
+)
+def test_broken_labels_are_named(
+    data: TextDataset, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    make_store(tmp_path, data).publish([], tmp_path)
+    path = tmp_path / "sst2" / LABELS_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message) as error:
+        read_labels(path.parent)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_table_of_the_project_is_whole_and_of_the_labels_beside_it() -> None:
+    paths = sorted(PUBLISHED.glob("*/*.safetensors"))
+    assert len(paths) >= 48
+    for path in paths:
+        table, labels = LogitTable.load(path), read_labels(path.parent)
+        assert labels is not None
+        facts = table.facts
+        assert (facts.task, facts.name) == (path.parent.name, path.stem)
+        assert (facts.rows_sha256, facts.data_sha256) == (labels.rows_sha256, labels.data_sha256)
+        assert (facts.samples, facts.classes) == (len(labels.labels), len(labels.classes))
+        assert tuple(labels.classes) == find_task(labels.task).label_names
+        if facts.iterations == 12:  # a score far from chance: classes are not mixed up
+            right = (table.labels[-1] == torch.tensor(labels.labels)).double().mean()
+            assert float(right) > 0.65
 
 
 # ------------------------------------------------------------------------------------------------ command
+
+
+def stated(result: dict[str, Any]) -> dict[str, Any]:
+    """What a result says, but for the commit, which somebody may make between two runs."""
+    return {key: result[key] for key in KEYS} | {"header": result["header"] | {"commit": None}}
 
 
 def run(*arguments: str | Path | int) -> tuple[int, str, BaseException | None]:
@@ -393,7 +566,7 @@ def test_the_command_from_runs_and_table_to_figures(
     assert result["methods"]["pabee"]["training"]["training_cost"] == {"macs": 10}
     assert "fastbert was measured unfinished, at step 3 of 8" in result["verdict"]
     assert set(result["origins"].values()) == {"computed"}
-    first = {key: result[key] for key in KEYS}
+    first = stated(result)
     # the logits alone, without any checkpoint, give the same study
     shutil.rmtree(tmp_path / "methods")
     shutil.rmtree(tmp_path / "cache")
@@ -401,7 +574,102 @@ def test_the_command_from_runs_and_table_to_figures(
     assert code == 0, error
     result = json.loads(file.read_text())
     assert set(result["origins"].values()) == {"published"}
-    assert {key: result[key] for key in KEYS} == first
+    assert stated(result) == first
+
+
+def test_the_command_needs_no_data_set(
+    model_folder: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "result.json"
+    common: list[str | Path | int] = [
+        "--task", "sst2", "--elbert", model_folder, "--models", tmp_path / "none", "--cache",
+        tmp_path / "cache", "--logits", tmp_path / "published", "--splits", 2, "--bootstrap", 5, "--output",
+        tmp_path / "study", "--json", file, "--figures", "pdf",
+    ]  # fmt: skip
+    code, _, error = run(*common, "--data", data_root, "--save-logits", "--quiet")
+    assert code == 0, error
+    first = json.loads(file.read_text())
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.delenv("ELBERT_DATA", raising=False)
+    code, text, error = run(*common)
+    assert code == 0, error
+    assert text.count("scored by the labels published") == 1
+    result = json.loads(file.read_text())
+    assert stated(result) == stated(first)
+    assert result["data"] | {"source": ""} == first["data"] | {"source": ""}
+    assert {path.suffix for path in (tmp_path / "study").iterdir()} == {".csv", ".json", ".pdf"}
+    code, text, error = run(*common, "--limit", 12)
+    assert code == 0, error
+    assert text.count("the first 12 of logits of all 30 sentences") == 1
+    assert json.loads(file.read_text())["data"]["samples"] == 12
+    code, _, error = run(*common, "--limit", 12, "--save-logits")
+    assert "--save-logits is for all sentences" in str(error)
+
+
+def test_a_table_of_ones_own(
+    reverse_folder: Path, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = (reverse_folder / "float" / "dev.tsv").read_text().splitlines()[1:]
+    names = ("Negative", "positive")
+    table = tmp_path / "my.reviews.csv"
+    table.write_text(
+        "kind,words\n" + "".join(f"{names[int(line[-1])]},{line[:-2]}\n" for line in lines), encoding="utf-16"
+    )
+    common: list[str | Path | int] = [
+        table, "--text-column", "words", "--label-column", "kind", "--encoding", "utf-16", "--splits", 2,
+        "--bootstrap", 5, "--quiet", "--figures", "png",
+    ]  # fmt: skip
+    code, _, error = run(*common, "--elbert", reverse_folder, "--limit", 20)
+    assert code == 0, error
+    result = json.loads(Path("runs/study/exits/my/study.json").read_text())
+    assert (result["task"], result["metric"], result["data"]["samples"]) == ("my", "accuracy", 20)
+    assert result["data"]["classes"] == ["positive", "negative"]
+    told = evaluate_file("float", reverse_folder, reverse_folder / "float", limit=20)
+    # its own table writes numbers, which are those of the model: 0 for what is positive here
+    assert result["accuracy_full"] == pytest.approx(1 - told["accuracy"])
+    assert set(result["origins"].values()) == {"computed"}
+    # runs beside it
+    make_run("elbert")
+    make_run("pabee")
+    code, _, error = run(*common, "--models", "methods", "--elbert", reverse_folder)
+    assert code == 0, error
+    result = json.loads(Path("runs/study/exits/my/study.json").read_text())
+    assert set(result["methods"]) == {"elbert", "pabee", "elbert-float", "elbert-golden"}
+    assert result["notes"] == [
+        f"methods/{name}/latest names no classes: taken as 'positive', 'negative', in this order"
+        for name in ("elbert", "pabee")
+    ]
+
+
+def test_a_table_of_other_classes_is_refused(reverse_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "my.tsv"
+    table.write_text("text\tlabel\nw1\tpositive\nw2\tneutral\n")
+    common = ("--elbert", reverse_folder, "--cache", tmp_path / "cache", "--output", tmp_path / "out")
+    _, _, error = run(table, *common)
+    assert isinstance(error, ValueError)
+    for part in ("my.tsv", "'neutral'", "'negative'"):
+        assert part in str(error)
+    for arguments, message in (
+        ((table, "--task", "sst2"), "not both"),
+        ((table, "--save-logits"), "--save-logits is for tasks"),
+        ((table, "--data", tmp_path), "--data is for tasks"),
+        (("--task", "sst2", "--text-column", "text"), "has its own columns"),
+        ((table, "--models", tmp_path / "none"), "holds no run of a method"),
+        ((table, "--figures", "svg,jpg"), "'jpg' is not one of svg, png, pdf"),
+        ((table, "--json", tmp_path), "is a folder; name a file in it"),
+        ((table, "--output", table), "is a file, not a folder"),
+    ):
+        chosen = common[2:] if "--models" in arguments else common
+        _, _, error = run(*(*chosen[:-2], *arguments) if "--output" in arguments else (*chosen, *arguments))
+        assert isinstance(error, ValueError), arguments
+        assert message in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_names_its_study() -> None:
+    assert table_name("a/my.tsv.xz") == table_name("a/my") == table_name("a/my/") == "my"
+    assert table_name("hub:owner/reviews/default") == "default"
 
 
 def test_wrong_arguments_are_named(model_folder: Path, data_root: Path, tmp_path: Path) -> None:
@@ -411,7 +679,7 @@ def test_wrong_arguments_are_named(model_folder: Path, data_root: Path, tmp_path
     assert "task 'nli' is not one of sst2" in str(error)
     _, _, error = run("--elbert", tmp_path / "nowhere", *common)
     assert isinstance(error, FileNotFoundError)
-    assert "nowhere holds no float checkpoint" in str(error)
+    assert "nowhere" in str(error)
     code, text, _ = run("--splits", 0, "--elbert", model_folder, *common)
     assert code == 2
     assert "splits" in text

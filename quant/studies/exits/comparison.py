@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from golden_model.progress import Bars, silent
 from quant.studies.exits.contenders import ALBERT, ELBERT, Contender
 from quant.studies.exits.picking import CrossFit, Judge, best_at, cross_fit, fastest
 
@@ -171,13 +172,16 @@ class Result:
         ]
 
 
-def compare(contenders: Sequence[Contender], judge: Judge, caution: float) -> dict[str, Any]:
+def compare(
+    contenders: Sequence[Contender], judge: Judge, caution: float, bars: Bars = silent
+) -> dict[str, Any]:
     """``headline``, ``at_cost`` and ``curves`` of a study.
 
     Args:
         contenders: From ``contenders.find_contenders``; the first is ELBERT.
         judge: Knows answers, halves and resamples.
         caution: Of the headline, as :class:`Runner`.
+        bars: Shows how far it is.
     """
     runners = [Runner(contender, judge, caution) for contender in contenders]
     full = {c.name: c.full for c in contenders}
@@ -189,18 +193,25 @@ def compare(contenders: Sequence[Contender], judge: Judge, caution: float) -> di
             "points_lost_albert": full.get(ALBERT),
         }
 
-    headline: dict[str, Any] = {}
-    for key, points in LOSSES.items():
-        found = {runner.contender.name: runner.at_loss(points) for runner in runners}
-        headline[key] = {n: None if r is None else r.as_dict(lost(n)) for n, r in found.items()}
-    at_cost: dict[str, Any] = {}
-    for key, speedup in BUDGETS.items():
-        found = {runner.contender.name: runner.at_speedup(speedup) for runner in runners}
-        at_cost[key] = {
-            n: None if r is None else r.as_dict(lost(n)) | {"difference": _difference(found[ELBERT], r)}
-            for n, r in found.items()
-        }
-    curves = {runner.contender.name: _curve(runner) for runner in runners}
+    headline: dict[str, Any] = {key: {} for key in LOSSES}
+    at_cost: dict[str, Any] = {key: {} for key in BUDGETS}
+    curves: dict[str, Any] = {}
+    with bars("thresholds picked", len(runners)) as progress:
+        elbert = {key: runners[0].at_speedup(speedup) for key, speedup in BUDGETS.items()}
+        for runner in runners:
+            name = runner.contender.name
+            for key, points in LOSSES.items():
+                result = runner.at_loss(points)
+                headline[key][name] = None if result is None else result.as_dict(lost(name))
+            for key, speedup in BUDGETS.items():
+                result = runner.at_speedup(speedup)
+                at_cost[key][name] = (
+                    None
+                    if result is None
+                    else result.as_dict(lost(name)) | {"difference": _difference(elbert[key], result)}
+                )
+            curves[name] = _curve(runner)
+            progress(1)
     return {"headline": headline, "at_cost": at_cost, "curves": curves}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from golden_model.exits import WINDOW_MODES, ExitMode
+from golden_model.progress import Bars, silent
 from quant.studies.exits.grids import Setting, grid
 from quant.studies.exits.sweep import Outcomes, cut, oracle, sweep
 from quant.studies.exits.table import LogitTable
@@ -84,23 +85,35 @@ def elbert_settings(table: LogitTable) -> list[Setting]:
     return _settings([ExitMode.none, *WINDOW_MODES, *(ExitMode[name] for name in ABLATIONS)], table)
 
 
-def find_sweeps(tables: Mapping[str, LogitTable]) -> list[Sweep]:
+def find_sweeps(tables: Mapping[str, LogitTable], bars: Bars = silent) -> list[Sweep]:
     """Everything that the logits allow, the compared ELBERT first; raises like :func:`compared_elbert`."""
     main = compared_elbert(tables)
-    sweeps = [_sweep(ELBERT, main, elbert_settings(main))]
+    planned = [(ELBERT, main, elbert_settings(main))]
     for name, mode in OWN_POLICY.items():
         if name in tables:
-            sweeps.append(_sweep(name, tables[name], _settings([ExitMode.none, mode], tables[name])))
+            planned.append((name, tables[name], _settings([ExitMode.none, mode], tables[name])))
+    forms = [
+        (name, tables[name], elbert_settings(tables[name]))
+        for name in (ELBERT_FLOAT, ELBERT_GOLDEN)
+        if name in tables and tables[name] is not main
+    ]
+    with bars("settings applied", sum(len(settings) for _, _, settings in (*planned, *forms))) as progress:
+
+        def swept(each: Sequence[tuple[str, LogitTable, list[Setting]]]) -> Iterator[Sweep]:
+            for name, table, settings in each:
+                outcomes = sweep(table, settings)
+                progress(len(settings))
+                yield Sweep(name, table, outcomes, outcomes.answers[0])
+
+        return [*swept(planned), *_cut_albert(tables, main.facts.iterations), *swept(forms)]
+
+
+def _cut_albert(tables: Mapping[str, LogitTable], depth: int) -> Iterator[Sweep]:
     cuts = albert_tables(tables)
     if cuts:
-        depth = main.facts.iterations
         outcomes = cut(cuts, depth)
         full = outcomes.answers[-1] if cuts[-1].facts.iterations == depth else None
-        sweeps.append(Sweep(ALBERT, cuts[-1], outcomes, full))
-    for name in (ELBERT_FLOAT, ELBERT_GOLDEN):
-        if name in tables and tables[name] is not main:
-            sweeps.append(_sweep(name, tables[name], elbert_settings(tables[name])))
-    return sweeps
+        yield Sweep(ALBERT, cuts[-1], outcomes, full)
 
 
 def find_contenders(sweeps: Sequence[Sweep]) -> list[Contender]:
@@ -123,11 +136,6 @@ def _contenders(each: Sweep) -> Iterator[Contender]:
         for variant in (*BIASES, *ABLATIONS):
             part = each.outcomes.only((none, variant)).distinct()
             yield Contender(f"{ELBERT}-{variant}", part, each.full)
-
-
-def _sweep(name: str, table: LogitTable, settings: Sequence[Setting]) -> Sweep:
-    outcomes = sweep(table, settings)
-    return Sweep(name, table, outcomes, outcomes.answers[0])
 
 
 def _settings(modes: Iterable[ExitMode], table: LogitTable) -> list[Setting]:

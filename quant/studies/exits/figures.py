@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from golden_model.progress import Bars, silent
 from quant.studies.exits.comparison import BUDGETS, POINTS
 from quant.studies.exits.contenders import (
     ABLATIONS,
@@ -48,29 +49,34 @@ SHOWN_BUDGET = "3x"
 """The equal cost at which exits and confusions are shown."""
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Writes every figure as SVG and PNG; those whose data are missing are left out.
+def draw(
+    result: Mapping[str, Any],
+    folder: Path,
+    suffixes: Sequence[str] = (".svg", ".png"),
+    bars: Bars = silent,
+) -> list[Path]:
+    """Writes every figure in every format; those whose data are missing are left out.
 
     Args:
         result: Of ``run.study``.
         folder: Made if needed.
+        suffixes: Of ``quant.style.SUFFIXES``.
+        bars: Shows how far it is.
 
     Returns:
         The files written.
     """
-    with paper_style():
-        figures = {
-            "pareto": _pareto(result),
-            "differences": _differences(result),
-            "exits": _exits(result),
-        }
-        if result["quantisation"] is not None:
-            figures["quantisation"] = _confusions(result)
-        paths = []
-        for name, figure in figures.items():
-            for suffix in ("svg", "png"):
-                paths.append(folder / f"{name}.{suffix}")
+    drawn = {"pareto": _pareto, "differences": _differences, "exits": _exits}
+    if result["quantisation"] is not None:
+        drawn["quantisation"] = _confusions
+    paths = []
+    with paper_style(), bars("figures", len(drawn) * len(suffixes)) as progress:
+        for name, make in drawn.items():
+            figure = make(result)
+            for suffix in suffixes:
+                paths.append(folder / f"{name}{suffix}")
                 save_figure(figure, paths[-1])
+                progress(1)
     return paths
 
 

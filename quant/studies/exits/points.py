@@ -14,6 +14,7 @@ from torch import Tensor
 
 from golden_model.data.metrics import scores_many
 from golden_model.files import write_text
+from golden_model.progress import Bars, silent
 from quant.studies.exits.comparison import interval
 from quant.studies.exits.contenders import ORACLE, Sweep
 from quant.studies.exits.picking import TIE, Judge
@@ -50,19 +51,22 @@ def pareto(scores: Tensor, costs: Tensor) -> Tensor:
     return kept
 
 
-def all_points(sweeps: Sequence[Sweep], bound: Outcomes, judge: Judge) -> list[dict[str, Any]]:
+def all_points(
+    sweeps: Sequence[Sweep], bound: Outcomes, judge: Judge, bars: Bars = silent
+) -> list[dict[str, Any]]:
     """Points of every sweep, then the oracle's; those on a variant's Pareto front with bootstrap intervals.
 
     These are fits to the data they are scored on; ``comparison`` reports without that.
     """
-    points = [
-        point
-        for each in sweeps
-        for point in _points(each.method, each.table.facts.backend, each.outcomes, judge)
-    ]
-    for point in _points(ORACLE, "float", bound, judge):
-        limit = point["settings"]["iterations"]
-        points.append(point | {"variant": ORACLE if limit is None else LIMITED})
+    points: list[dict[str, Any]] = []
+    with bars("settings scored", sum(len(each.outcomes) for each in sweeps) + len(bound)) as progress:
+        for each in sweeps:
+            points += _points(each.method, each.table.facts.backend, each.outcomes, judge)
+            progress(len(each.outcomes))
+        for point in _points(ORACLE, "float", bound, judge):
+            limit = point["settings"]["iterations"]
+            points.append(point | {"variant": ORACLE if limit is None else LIMITED})
+        progress(len(bound))
     return points
 
 

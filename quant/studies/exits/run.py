@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from golden_model.data.tables import TextDataset
+from golden_model.progress import Bars, silent
 from golden_model.provenance import header
 from quant.studies.exits.comparison import compare
 from quant.studies.exits.contenders import (
@@ -25,6 +25,7 @@ from quant.studies.exits.contenders import (
 from quant.studies.exits.picking import Judge, half_splits, resamples
 from quant.studies.exits.points import all_points
 from quant.studies.exits.quantisation import quantisation
+from quant.studies.exits.rows import Rows
 from quant.studies.exits.sources import expected_names
 from quant.studies.exits.table import LogitTable
 from quant.studies.exits.verdict import verdict
@@ -50,36 +51,41 @@ class Options:
 def study(
     task: str,
     metric: str,
-    data: TextDataset,
+    rows: Rows,
     tables: Mapping[str, LogitTable],
     options: Options | None = None,
+    bars: Bars = silent,
 ) -> dict[str, Any]:
     """Compares all methods whose tables are given.
 
     Args:
         task: Name of the task.
         metric: The task's primary one: what "accuracy" means in every comparison.
-        data: The sentences the tables are of; only their labels are used.
+        rows: The sentences the tables are of.
         tables: By name, from ``store.Store.gather``.
         options: None for the defaults.
+        bars: Shows how far it is.
 
     Returns:
         JSON-able; docs/studies.md describes the keys.
 
     Raises:
         FileNotFoundError: no float ELBERT is among the tables.
-        ValueError: a table has other classes than the data, or an option is out of bounds.
+        ValueError: a table has other classes than the data, the model a single iteration, or an option is out
+            of bounds.
     """
     options = options or Options()
     main = compared_elbert(tables)
-    classes = len(data.label_names)
+    if main.facts.iterations < 2:
+        raise ValueError(f"{main.facts.name} has one iteration: no sentence can leave before the last")
+    classes = len(rows.classes)
     for table in tables.values():
-        if (table.facts.samples, table.facts.classes) != (len(data), classes):
+        if (table.facts.samples, table.facts.classes) != (len(rows), classes):
             raise ValueError(
                 f"{table.facts.name} has {table.facts.samples} sentences and {table.facts.classes} classes, "
-                f"the data {len(data)} and {classes}"
+                f"the data {len(rows)} and {classes}"
             )
-    labels = torch.tensor(data.labels, dtype=torch.int64)
+    labels = torch.tensor(rows.labels, dtype=torch.int64)
     judge = Judge(
         labels,
         classes,
@@ -87,10 +93,10 @@ def study(
         half_splits(labels, options.splits, options.seed),
         resamples(len(labels), options.bootstrap, options.seed),
     )
-    sweeps = find_sweeps(tables)
-    compared = compare(find_contenders(sweeps), judge, options.caution)
+    sweeps = find_sweeps(tables, bars)
+    compared = compare(find_contenders(sweeps), judge, options.caution, bars)
     oracle = bound(tables, labels)
-    points = all_points(sweeps, oracle, judge)
+    points = all_points(sweeps, oracle, judge, bars)
     survived = _quantisation(sweeps, judge)
     missing = [name for name in expected_names(main.facts.iterations) if name not in tables]
     full = {each.method: each.full for each in sweeps}
@@ -100,11 +106,11 @@ def study(
         "task": task,
         "metric": metric,
         "data": {
-            "source": data.source,
-            "sha256": data.sha256,
+            "source": rows.source,
+            "sha256": rows.data_sha256,
             "rows_sha256": main.facts.rows_sha256,
-            "samples": len(data),
-            "classes": list(data.label_names),
+            "samples": len(rows),
+            "classes": list(rows.classes),
         },
         "iterations": main.facts.iterations,
         "options": asdict(options),

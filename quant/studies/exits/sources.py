@@ -13,15 +13,13 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
-from golden_model.data.tables import TextDataset
 from golden_model.evaluation.backends import BACKENDS, Backend, model_folder, open_backend
 from golden_model.exits import ExitPolicy
 from golden_model.files import sha256_of
-from golden_model.float.methods.count import albert_exit_macs, layer_macs
-from golden_model.float.methods.files import read_record, weights_sha256
 from golden_model.float.methods.names import METHODS, compared_runs, run_name
 from golden_model.integer.checkpoint import TENSOR_FILE
 from golden_model.integer.model import Sentence
+from golden_model.labels import read_label_names
 from golden_model.numerics import LOGIT_FRACTION_BITS
 from golden_model.progress import Bars, Progress, silent
 from golden_model.text.tokenizer import ElbertTokenizer
@@ -31,7 +29,8 @@ from quant.studies.exits.contenders import (
     ELBERT_FLOAT,
     ELBERT_GOLDEN,
 )
-from quant.studies.exits.table import DTYPES, Facts, LogitTable, rows_digest
+from quant.studies.exits.rows import Rows
+from quant.studies.exits.table import DTYPES, Facts, LogitTable, match_classes
 
 RECORD_KEYS = ("step", "total_steps", "seconds", "options", "trained_parameters", "training_cost")
 """Of a training record: what training has cost."""
@@ -74,6 +73,8 @@ class Form:
 
     def exit_macs(self, length: int, iteration: int = 1) -> int:
         """Multiply-adds of an iteration's exit: ALBERT's pooler and classifier, whichever it is."""
+        from golden_model.float.methods.count import albert_exit_macs  # brings transformers: seconds
+
         return albert_exit_macs(self.config)
 
     def logits(self, sentences: Sequence[Sentence], progress: Progress | None = None) -> Tensor:
@@ -107,29 +108,55 @@ class Source:
     @cached_property
     def sha256(self) -> str:
         """Of the checkpoint, without loading it."""
-        golden = self.backend == "golden"
-        return sha256_of(self.folder / TENSOR_FILE) if golden else weights_sha256(self.folder)
+        if self.backend == "golden":
+            return sha256_of(self.folder / TENSOR_FILE)
+        from golden_model.float.methods.files import weights_sha256
+
+        return weights_sha256(self.folder)
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """Names of the classes in the order of the logits; None where the checkpoint gives them numbers."""
+        return read_label_names(self.folder)
+
+    @property
+    def known_classes(self) -> tuple[list[str] | None, int]:
+        """:attr:`classes` and their number; a checkpoint that does not name them is opened for it."""
+        names = self.classes
+        return names, self.opened.config.num_labels if names is None else len(names)
 
     @cached_property
     def opened(self) -> Opened:
         """The checkpoint, loaded once."""
         return self.load()
 
-    def compute(self, task: str, data: TextDataset, bars: Bars = silent) -> LogitTable:
-        """One pass over the data without early exit, shown by ``bars``.
+    def compute(self, task: str, rows: Rows, bars: Bars = silent) -> LogitTable:
+        """One pass over the sentences without early exit, shown by ``bars``.
 
         Raises:
-            ValueError: the checkpoint is of another method, or has another number of classes than the task.
+            ValueError: the checkpoint is of another method, or has other classes than the task.
+            FileNotFoundError: the texts are not here.
         """
+        from golden_model.float.methods.count import layer_macs
+
         opened = self.opened
         if opened.method != self.method:
             raise ValueError(f"{self.folder} was trained as {opened.method}, expected {self.method}")
-        if opened.config.num_labels != len(data.label_names):
+        if opened.config.num_labels != len(rows.classes):
             raise ValueError(
-                f"{self.folder} has {opened.config.num_labels} classes, task {task} {len(data.label_names)}"
+                f"{self.folder} has {opened.config.num_labels} classes, task {task} {len(rows.classes)}"
             )
-        longest = opened.config.max_position_embeddings
-        sentences = opened.tokenizer.encode_many(data.texts, longest, data.pairs)
+        names = self.classes or list(rows.classes)
+        match_classes(names, rows.classes, f"{self.folder} on {task}")
+        try:
+            data = rows.data()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"no logits of {self.folder} are there, and no texts to compute them from: {error}"
+            ) from error
+        sentences = opened.tokenizer.encode_many(
+            data.texts, opened.config.max_position_embeddings, data.pairs
+        )
         with bars(self.name, len(data)) as progress:
             logits = opened.logits(sentences, progress)
         lengths = [len(ids) for ids, _ in sentences]
@@ -144,7 +171,7 @@ class Source:
             classes=logits.shape[2],
             checkpoint_sha256=self.sha256,
             data_sha256=data.sha256,
-            rows_sha256=rows_digest(data),
+            rows_sha256=rows.sha256,
             added_parameters=opened.added_parameters,
             layer_macs=fmean(layer_macs(opened.config, length) for length in lengths),
             exit_macs=[
@@ -152,10 +179,13 @@ class Source:
                 for i in range(1, depth + 1)
             ],
             training=self._training(),
+            class_names=names,
         )
         return LogitTable(facts, logits.to(DTYPES[self.backend]))
 
     def _training(self) -> dict[str, Any]:
+        from golden_model.float.methods.files import read_record
+
         try:
             record = read_record(self.folder)
         except FileNotFoundError:

@@ -2,26 +2,36 @@
 
 A table is a safetensors file with the tensor ``logits`` and one metadata entry, ``table``: JSON with
 ``facts`` (:class:`Facts`) and ``sha256``, over facts and tensor bytes. It holds no text and no label of the
-data set, and is usable without the checkpoint.
+data set, and is usable without the checkpoint. Logits stay in the checkpoint's own order of classes, so that
+a tie goes to the class it goes to in hardware; :meth:`LogitTable.answering` translates the answers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from golden_model.config import MAX_ITERATIONS, MAX_LABELS
-from golden_model.data.tables import TextDataset
+from golden_model.data.labels import find_names
+from golden_model.data.quoting import listed
 from golden_model.exits import AnyPolicy, Confidence, ExitPolicy
 from golden_model.files import replacing
 from golden_model.integer.confidence import integer_confidence
@@ -58,7 +68,7 @@ class Facts(BaseModel):
     data_sha256: str
     """Of the data set's file, for the record."""
     rows_sha256: str
-    """:func:`rows_digest` of the sentences: what the logits are of."""
+    """Of the sentences (``rows.Rows.sha256``): what the logits are of."""
     added_parameters: int = Field(default=0, ge=0)
     """Parameters beyond ALBERT's own with one classifier."""
     layer_macs: float = Field(gt=0)
@@ -67,12 +77,24 @@ class Facts(BaseModel):
     """Multiply-adds of the exit after each iteration, mean over the sentences; the last is ALBERT's own."""
     training: dict[str, Any] = Field(default_factory=dict)
     """What the run's record says of the training's cost."""
+    class_names: list[str] | None = None
+    """In the order of the logits; None in tables of before this was written down."""
 
     @model_validator(mode="after")
-    def _check_exits(self) -> Facts:
+    def _check_entries(self) -> Facts:
         if len(self.exit_macs) != self.iterations:
             raise ValueError(f"exit_macs has {len(self.exit_macs)} entries for {self.iterations} iterations")
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(f"class_names has {len(self.class_names)} entries for {self.classes} classes")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves names out that are not known: older tables keep their SHA-256."""
+        found: dict[str, Any] = handler(self)
+        if self.class_names is None:
+            found.pop("class_names", None)
+        return found
 
 
 @dataclass(frozen=True)
@@ -85,6 +107,8 @@ class LogitTable:
 
     facts: Facts
     logits: Tensor
+    order: tuple[int, ...] | None = None
+    """Per logit the number its class has in the study; None: as they are."""
 
     def __post_init__(self) -> None:
         """Checks the tensor against the facts."""
@@ -114,14 +138,36 @@ class LogitTable:
 
     @cached_property
     def labels(self) -> Tensor:
-        """Answers after every iteration: int64 [iterations, samples]."""
-        return self.confidence.label
+        """Answers after every iteration, as the study numbers classes: int64 [iterations, samples]."""
+        answers = self.confidence.label
+        return answers if self.order is None else torch.tensor(self.order)[answers]
 
     @property
     def probabilities(self) -> Tensor:
-        """Of every class: float64 [iterations, samples, classes]."""
+        """Of every class, in the order of the logits: float64 [iterations, samples, classes]."""
         unit = ONE if self.facts.backend == "golden" else 1
         return self.confidence.probabilities.double() / unit
+
+    def answering(self, classes: Sequence[str], named: Sequence[str] | None = None) -> LogitTable:
+        """The table with its answers numbered as ``classes`` are.
+
+        Args:
+            classes: Names, in the order of the study.
+            named: Names of the table's own classes where :attr:`Facts.class_names` does not say.
+
+        Raises:
+            ValueError: the table's classes are others, or nothing says what they are.
+        """
+        own = self.facts.class_names or named
+        if own is None:
+            raise ValueError(f"{self.facts.name} does not say which classes its logits are of")
+        order = tuple(match_classes(own, classes, self.facts.name))
+        return replace(self, order=None if order == tuple(range(len(order))) else order)
+
+    def head(self, count: int, rows_sha256: str) -> LogitTable:
+        """The first ``count`` sentences, called ``rows_sha256``; multiply-adds stay means over all."""
+        facts = self.facts.model_copy(update={"samples": count, "rows_sha256": rows_sha256})
+        return replace(self, facts=facts, logits=self.logits[:, :count])
 
     def policy(self, policy: ExitPolicy) -> AnyPolicy:
         """The policy in the form that decides on this table's confidence."""
@@ -160,11 +206,14 @@ class LogitTable:
         return table
 
 
-def rows_digest(data: TextDataset) -> str:
-    """SHA-256 of what a model reads of a data set, in order: independent of file format and white space."""
-    digest = hashlib.sha256()
-    for column in (data.texts, data.pairs or []):
-        for text in column:
-            digest.update(" ".join(text.split()).encode() + b"\0")
-        digest.update(b"\1")
-    return digest.hexdigest()
+def match_classes(own: Sequence[str], classes: Sequence[str], source: str) -> list[int]:
+    """Place in ``classes`` of each of ``own``, by name.
+
+    Raises:
+        ValueError: naming ``source``: they are not the same ones.
+    """
+    found = find_names(own, classes, source)
+    if len(set(found)) < len(classes):
+        missing = next(name for i, name in enumerate(classes) if i not in found)
+        raise ValueError(f"{source}: classes {listed(own)} lack {listed([missing])}")
+    return found
