@@ -30,6 +30,8 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8",
 }
+_NO_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
+"""Codecs of domain names and of Python's source, not of files."""
 _CHUNK = 1 << 16
 
 
@@ -115,6 +117,8 @@ def _codec(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
         io.TextIOWrapper(io.BytesIO(), name).read()  # refuses codecs of bytes, such as hex
+        if name in _NO_FILES:
+            raise LookupError(name)
     except (LookupError, ValueError) as error:
         raise ValueError(f"encoding {quote(encoding)} is not known") from error
     return name
@@ -131,24 +135,28 @@ def _check_mark(path: Path, head: bytes, encoding: str) -> None:
 def _undecodable(path: Path, encoding: str, error: UnicodeError) -> ValueError:
     """The error that names line and byte, found by reading again: a text stream says neither."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, before = 1, 0
     ends = io.IncrementalNewlineDecoder(None, translate=True)
+    line, before = 1, 0
     with open_bytes(path) as file:
         while True:
-            chunk = file.read(_CHUNK)
+            try:
+                chunk = file.read(_CHUNK)
+            except DAMAGE as damage:
+                return damaged(path, damage, f" behind line {line}")
+            state = decoder.getstate()
             try:
                 line += cast(str, ends.decode(decoder.decode(chunk, final=not chunk))).count("\n")
             except UnicodeDecodeError as wrong:
                 kept = len(wrong.object) - len(chunk)  # bytes of an unfinished character before the chunk
-                good = decoder.decode(chunk[: max(wrong.start - kept, 0)]) if wrong.start > kept else ""
+                decoder.setstate(state)
+                good = decoder.decode(chunk[: max(wrong.start - kept, 0)])
                 line += cast(str, ends.decode(good, final=True)).count("\n")
-                start = before - kept + wrong.start
-                byte = wrong.object[wrong.start]
+                byte, place = wrong.object[wrong.start], before - kept + wrong.start
                 return ValueError(
-                    f"{path}: line {line} is not {encoding}: {wrong.reason}, {byte:#04x} at byte {start}"
+                    f"{path}: line {line} is not {encoding}: {wrong.reason}, {byte:#04x} at byte {place}"
                 )
             except UnicodeError:
-                break
+                break  # UTF-16 without a byte order mark is wrong in no one place
             if not chunk:
                 break
             before += len(chunk)

@@ -51,7 +51,7 @@ def open_parquet(path: Path) -> Table:
         else:
             source = str(path)
     with reading():
-        file = parquet.ParquetFile(source)
+        file = parquet.ParquetFile(source, page_checksum_verification=True)  # where there are any
         schema = file.schema_arrow
 
     def records(columns: Sequence[int]) -> Iterator[tuple[int, str, Cells]]:
