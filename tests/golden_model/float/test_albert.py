@@ -153,7 +153,9 @@ def test_illegal_checkpoints_are_refused_by_name(tmp_path: Path):
         ElbertForSequenceClassification.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match="pytorch_model.bin but no model.safetensors: pickled weights are never"):
+    with pytest.raises(
+        FileNotFoundError, match="pytorch_model.bin but no model.safetensors: pickled weights are never"
+    ):
         ElbertForSequenceClassification.from_pretrained(folder)
 
 
@@ -161,7 +163,9 @@ def test_masked_lm_checkpoint_becomes_a_classifier_only_when_asked(tmp_path: Pat
     torch.manual_seed(2)
     source = AlbertForMaskedLM(hugging_face_config(nano()))
     source.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a masked-LM ALBERT: it has no classifier and no pooler to answer with"):
+    with pytest.raises(
+        ValueError, match="is a masked-LM ALBERT: it has no classifier and no pooler to answer with"
+    ):
         ElbertForSequenceClassification.from_pretrained(tmp_path)
     model = ElbertForSequenceClassification.from_pretrained(tmp_path, new_classifier=True, num_labels=4)
     assert model.config.num_labels == 4

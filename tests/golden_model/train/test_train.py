@@ -384,7 +384,8 @@ def test_commands_train_resume_and_eval(task: Path, tmp_path: Path):
     found = json.loads(result.read_text())
     assert found["policy"]["mode"] == "bias_1"
     assert found["samples"] == sum(found["exits"]) == 80
-    assert found["accuracy_per_iteration"][-1] >= 0.9
+    assert found["accuracy"] >= 0.9
+    assert found["accuracy_per_iteration"] is None
     assert found["header"]["checkpoint_sha256"]
     assert "speedup" in table.output
 
@@ -411,9 +412,7 @@ def test_commands_refuse_what_is_not_there(task: Path, tmp_path: Path):
 def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     """A background job (SIGINT ignored, as shells start them) gets SIGTERM in mid-run."""
     script = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from elbert.cli import main\n"
-        "main()\n"
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom elbert.cli import main\nmain()\n"
     )
     run = tmp_path / "run"
     options = ["--preset", "nano", "--init", "fresh", "--tokenizer", str(task), "--max-steps", "1000000"]
