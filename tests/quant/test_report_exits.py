@@ -12,9 +12,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from elbert.cli import build_app
+from quant.report.exits.figure import draw, make_figure
 from quant.report.exits.gather import gather, read_studies
 from quant.report.exits.table import markdown
 from quant.studies.exits.comparison import BUDGETS, LOSSES
+from quant.style import SUFFIXES, paper_style
 
 
 def entry(accuracy: float, speedup: float, difference: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -113,10 +115,51 @@ def test_command_writes_tables_figure_and_result(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "all.json").read_text())["mean"]["2x"]["fastbert"]["points"] == 1.0
     assert (tmp_path / "table.md").read_text().startswith("| task | method |")
     assert "<svg" in (tmp_path / "pareto.svg").read_text()
-    arguments[arguments.index(tmp_path / "pareto.svg")] = "pareto.pdf"
-    result = run(*arguments)
-    assert isinstance(result.exception, ValueError)
-    assert "ends in '.pdf'" in str(result.exception)
+    for option, given, message in (
+        ("--figure", "pareto.jpg", "figure pareto.jpg ends in '.jpg', not in .svg, .png, .pdf"),
+        ("--figure", tmp_path, "--figure "),
+        ("--markdown", tmp_path, "is a folder; name a file in it"),
+        ("--json", tmp_path, "is a folder; name a file in it"),
+    ):
+        (tmp_path / "all.json").unlink(missing_ok=True)
+        changed = [*arguments]
+        changed[changed.index(option) + 1] = given
+        result = run(*changed)
+        assert isinstance(result.exception, ValueError)
+        assert message in str(result.exception)
+        assert not (tmp_path / "all.json").exists()  # refused before anything is written
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_legend_fits_and_names_what_any_panel_shows(count: int) -> None:
+    studies = [make_study(task, (1.0, -1.0, 3.0), task == "cola") for task in ("cola", "sst2", "trec", "fpb")]
+    with paper_style():
+        figure = make_figure(studies[::-1][:count])
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == count
+    assert all(axes.get_tightbbox().y0 >= box.y1 for axes in panels)
+    names = [text.get_text() for text in legend.get_texts()]
+    assert ("PABEE" in names) == (count == 4)
+    assert len(names) == len(set(names))
+
+
+def test_a_figure_is_the_same_file_every_time_in_every_format(tmp_path: Path) -> None:
+    studies = [make_study("sst2", (1.0, -1.0, 3.0))]
+    for suffix in SUFFIXES:
+        one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix.upper()}"
+        draw(studies, one)
+        draw(studies, two)
+        assert one.read_bytes() == two.read_bytes()
+    start = {suffix: (tmp_path / f"one{suffix}").read_bytes()[:5] for suffix in SUFFIXES}
+    assert start == {".svg": b"<?xml", ".png": b"\x89PNG\r", ".pdf": b"%PDF-"}
+    pdf = (tmp_path / "one.pdf").read_bytes()
+    for word in (b"/CreationDate", b"/Producer", b"/Creator"):
+        assert word not in pdf
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -8,19 +8,24 @@ from typing import Annotated
 import typer
 
 from elbert import options
+from elbert.outputs import check_files
 from elbert.results import deliver
-from golden_model.files import write_text
+from golden_model.files import write_json, write_text
 
 
 def exits(
     studies: Annotated[
-        list[Path], typer.Argument(help="Results of elbert study exits --json, one of each task.")
+        list[Path],
+        typer.Argument(
+            help="Results of elbert study exits (--json, or study.json), one of each task or table."
+        ),
     ],
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the tables here as Markdown.")
+        Path | None, typer.Option("--markdown", help="Write the tables to this file as Markdown.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Write score against speedup, a panel a task, here (svg or png).")
+        Path | None,
+        typer.Option(help="Write score against speedup, a panel a study, to this file: .svg, .png or .pdf."),
     ] = None,
     json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
@@ -29,13 +34,19 @@ def exits(
     from elbert.show.gathered import print_gathered
     from quant.report.exits.gather import gather, read_studies
     from quant.report.exits.table import markdown
+    from quant.style import check_suffix
 
+    check_files(markdown=markdown_file, figure=figure, json=json_file)
+    if figure is not None:
+        check_suffix(figure)
     found = read_studies(studies)
     gathered = gather(found)
+    if json_file is not None:
+        write_json(json_file, gathered)
+    if markdown_file is not None:
+        write_text(markdown_file, markdown(gathered))
     if figure is not None:
         from quant.report.exits.figure import draw
 
         draw(found, figure)
-    if markdown_file is not None:
-        write_text(markdown_file, markdown(gathered))
-    deliver(gathered, json_file, None if quiet else lambda: print_gathered(gathered))
+    deliver(gathered, None, None if quiet else lambda: print_gathered(gathered))

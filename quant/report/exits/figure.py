@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from quant.report.exits.table import title_of
@@ -14,19 +15,35 @@ from quant.studies.exits.figures import METRICS, draw_curves
 from quant.style import paper_style, save_figure
 
 COLUMNS = 2
+"""Panels side by side at most."""
+
+LEGEND_COLUMNS = {1: 3, 2: 4}
+"""Of the legend, by panels side by side: what fits under them."""
 
 
 def draw(studies: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes the picture of several studies' results as the file's suffix says (svg, png)."""
-    rows = -(-len(studies) // COLUMNS)
+    """Writes the picture of several studies' results as the file's suffix says (``quant.style.SUFFIXES``)."""
     with paper_style():
-        figure = Figure(figsize=(5 * min(COLUMNS, len(studies)), 3.6 * rows + 0.4), layout="constrained")
-        panels = figure.subplots(rows, min(COLUMNS, len(studies)), squeeze=False).flatten()
-        for axes in panels[len(studies) :]:
-            axes.set_visible(False)
-        for axes, study in zip(panels, studies, strict=False):
-            draw_curves(axes, study, [ELBERT, ELBERT_GOLDEN, *OWN_POLICY, ALBERT], band=ELBERT)
-            axes.set_title(f"{title_of(study['task'])}, {study['data']['samples']:,} dev sentences")
-            axes.set_ylabel(METRICS[study["metric"]])
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        save_figure(figure, path)
+        save_figure(make_figure(studies), path)
+
+
+def make_figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
+    """A panel for every study, and one legend of all that is in any of them."""
+    columns = min(COLUMNS, len(studies))
+    rows = -(-len(studies) // columns)
+    lines = -(-8 // LEGEND_COLUMNS[columns])
+    figure = Figure(figsize=(5 * columns, 3.6 * rows + 0.2 * lines), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels[len(studies) :]:
+        axes.set_visible(False)
+    entries: dict[str, Artist] = {}
+    for axes, study in zip(panels, studies, strict=False):
+        draw_curves(axes, study, [ELBERT, ELBERT_GOLDEN, *OWN_POLICY, ALBERT], band=ELBERT)
+        axes.set_title(f"{title_of(study['task'])}, {study['data']['samples']:,} sentences")
+        axes.set_ylabel(METRICS[study["metric"]])
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=LEGEND_COLUMNS[columns]
+    )
+    return figure
