@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from golden_model.config import ElbertConfig
 from golden_model.float.albert import ElbertForSequenceClassification
@@ -42,6 +42,7 @@ from golden_model.numerics import (
     TABLE_INDEX_BITS,
 )
 from quant.correct import BETA_LIMIT, Means, correct_bias
+from quant.modules import as_float64, embedding_tables, linears, norms
 from quant.observe import LEAST_SCALE, Observations, Progress, observe
 from quant.reproducible import one_thread, round_bits, round_up
 from quant.schemes import Scheme, quantize_weight
@@ -132,9 +133,7 @@ class Quantizer:
         """Chooses every activation scale."""
         self.model, self.seen, self.scheme, self.provenance = model, seen, scheme, provenance
         self.config: ElbertConfig = model.config
-        self.albert: Any = model.model.albert
-        groups: Any = self.albert.encoder.albert_layer_groups
-        self.layer: Any = groups[0].albert_layers[0]
+        self.linears, self.norms = linears(model), norms(model)
         self.iterations = range(1, self.config.num_hidden_layers + 1)
         specs = tensor_specs(self.config)
         self.tensors = {name: torch.zeros(spec.shape, dtype=spec.dtype) for name, spec in specs.items()}
@@ -152,39 +151,23 @@ class Quantizer:
 
     def checkpoint(self) -> IntegerCheckpoint:
         """All tensors, validated; no bias correction yet."""
-        attention, layer = self.layer.attention, self.layer
         hidden = [input_name(i) for i in self.iterations]
         middle, after = self._names("attention.hidden"), self._names("hidden")
         self._embedding()
-        self._norm("embedding.norm", self.albert.embeddings.LayerNorm, ["embedding.normalized"])
-        self._matmul(
-            "embedding.projection",
-            self.albert.encoder.embedding_hidden_mapping_in,
-            ["embedding.normalized"],
-            ["embedding.hidden"],
-        )
+        self._norm("embedding.norm", ["embedding.normalized"])
+        self._matmul("embedding.projection", ["embedding.normalized"], ["embedding.hidden"])
         for part in ("query", "key", "value"):
-            self._matmul(
-                f"attention.{part}", getattr(attention, part), hidden, self._names(f"attention.{part}")
-            )
+            self._matmul(f"attention.{part}", hidden, self._names(f"attention.{part}"))
         self._row_scales()
         self._matmul(
-            "attention.output",
-            attention.dense,
-            self._names("attention.context"),
-            self._names("attention.update"),
-            hidden,
+            "attention.output", self._names("attention.context"), self._names("attention.update"), hidden
         )
-        self._norm("attention.norm", attention.LayerNorm, middle)
-        self._matmul("ffn.intermediate", layer.ffn, middle, self._names("ffn.index"))
-        self._matmul(
-            "ffn.output", layer.ffn_output, self._names("ffn.activation"), self._names("ffn.update"), middle
-        )
-        self._norm("ffn.norm", layer.full_layer_layer_norm, after)
-        self._matmul("pooler", self.albert.pooler, after, self._names("pooler.index"))
-        self._matmul(
-            "classifier", self.model.model.classifier, self._names("pooler.output"), self._names("logits")
-        )
+        self._norm("attention.norm", middle)
+        self._matmul("ffn.intermediate", middle, self._names("ffn.index"))
+        self._matmul("ffn.output", self._names("ffn.activation"), self._names("ffn.update"), middle)
+        self._norm("ffn.norm", after)
+        self._matmul("pooler", after, self._names("pooler.index"))
+        self._matmul("classifier", self._names("pooler.output"), self._names("logits"))
         self._tables()
         metadata = {
             "scheme": self.scheme.as_dict(),
@@ -246,10 +229,10 @@ class Quantizer:
         self._equalize(
             "embedding.normalized",
             ["embedding.normalized"],
-            self.albert.encoder.embedding_hidden_mapping_in.weight,
+            self.linears["embedding.projection"].weight,
         )
         contexts = self._names("attention.context")
-        self._equalize("attention.context", contexts, self.layer.attention.dense.weight)
+        self._equalize("attention.context", contexts, self.linears["attention.output"].weight)
         # context is an average of values: the same factors, so that one row scale serves all channels
         self.factors["attention.value"] = self.factors["attention.context"]
         for name in self._names("attention.value"):
@@ -257,7 +240,7 @@ class Quantizer:
 
     def _equalize(self, short: str, names: Sequence[str], weight: Tensor) -> None:
         """Chooses among EQUALIZATIONS by the error of the matmul that reads the tensor."""
-        w = weight.detach().double().cpu()
+        w = as_float64(weight)
         # one set of factors for all iterations, as the weights are: from the mean shape of the ranges
         shape = torch.stack([self._relative_range(name) for name in names]).log().mean(0).exp()
         best, best_error = torch.ones_like(shape), float("inf")
@@ -325,19 +308,8 @@ class Quantizer:
     # ----------------------------------------------------------------- tensors
 
     def _embedding(self) -> None:
-        """Word and position tables. LayerNorm needs one scale for all channels of the sum.
-
-        A constant per channel may move from the words (int8) to the positions (int16): with the words' range
-        centred, channels far from 0 no longer dictate the scale.
-        """
-        embeddings = self.albert.embeddings
-        word = embeddings.word_embeddings.weight.detach().double().cpu()
-        position = embeddings.position_embeddings.weight.detach().double().cpu()
-        kind = embeddings.token_type_embeddings.weight.detach().double().cpu()
-        both = kind.unsqueeze(1) + position.unsqueeze(0)
-        if self.scheme.equalize:
-            centre = (word.amax(0) + word.amin(0)) / 2
-            word, both = word - centre, both + centre
+        """Word and position tables. LayerNorm needs one scale for all channels of the sum."""
+        word, both = embedding_tables(self.model, self.scheme.equalize)
         fine = 1 << EMBEDDING_SHIFT
         top = (1 << (POSITION_TYPE_BITS - 1)) - 1
         scale = max(float(word.abs().max()) / OPERAND_MAX, float(both.abs().max()) * fine / top, LEAST_SCALE)
@@ -352,7 +324,6 @@ class Quantizer:
     def _matmul(
         self,
         name: str,
-        module: nn.Linear,
         inputs: Sequence[str],
         outputs: Sequence[str],
         output_scales: Sequence[str] | None = None,
@@ -361,15 +332,12 @@ class Quantizer:
 
         Args:
             name: In the checkpoint.
-            module: Float weight and bias.
             inputs: The tensor that is read, per iteration. Of a hidden state, ``hi`` is what is read.
             outputs: The tensor that is made, per iteration.
             output_scales: Whose scale it is made in; None for its own.
         """
-        weight = module.weight.detach().double().cpu() * self._factor(inputs[0])
-        bias = torch.zeros(weight.shape[0], dtype=torch.float64)
-        if module.bias is not None:
-            bias = module.bias.detach().double().cpu()
+        module = self.linears[name]
+        weight, bias = as_float64(module.weight) * self._factor(inputs[0]), as_float64(module.bias)
         input_scales = [self.scales[x] * (256 if x.endswith("hidden") else 1) for x in inputs]
         # an offset must fit even in a channel of tiny weights
         least = bias.abs() / (min(input_scales) * (OFFSET_LIMIT - 1)) + torch.finfo(torch.float32).tiny
@@ -399,8 +367,9 @@ class Quantizer:
                 self.tensors[f"{name}.multiplier"][row] = multiplier
                 self.tensors[f"{name}.shift"][row] = shift
 
-    def _norm(self, name: str, module: nn.LayerNorm, outputs: Sequence[str]) -> None:
-        gamma, beta = module.weight.detach().double().cpu(), module.bias.detach().double().cpu()
+    def _norm(self, name: str, outputs: Sequence[str]) -> None:
+        module = self.norms[name]
+        gamma, beta = as_float64(module.weight), as_float64(module.bias)
         for row, output in enumerate(outputs):
             if self.seen.largest(output) == 0.0 and bool(gamma.any()):
                 raise ValueError(

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golden_model.config import ElbertConfig
+from golden_model.config import MAX_LABELS, ElbertConfig
 from golden_model.integer.checkpoint import MATMULS, NORMS, ROW_SCALES, TABLES, IntegerCheckpoint
 from golden_model.numerics import (
     EMBEDDING_SHIFT,
+    ENTROPY_BITS,
     EXP_BITS,
     HIDDEN_MAX,
     LOGIT_BITS,
@@ -84,6 +85,9 @@ _LIMITS: dict[str, int] = {
     "logits": (1 << (LOGIT_BITS - 1)) - 1,
     "exit.probabilities": ONE,
     "exit.entropy": ONE,
+    "exit.entropy_raw": (1 << ENTROPY_BITS) - 1,
+    "exit.decision": 1,
+    "exit.label": MAX_LABELS - 1,
 }
 """Largest integers that are not OPERAND_MAX."""
 
@@ -130,12 +134,9 @@ def short_name(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith("iteration.") else name
 
 
-def limit_of(name: str) -> int | None:
-    """Largest integer that a named tensor can hold; None where nothing saturates (labels, raw entropy)."""
-    short = short_name(name)
-    if short in ("exit.entropy_raw", "exit.decision", "exit.label"):
-        return None
-    return _LIMITS.get(short, OPERAND_MAX)
+def limit_of(name: str) -> int:
+    """Largest integer that a named tensor can hold, by its full or its short name."""
+    return _LIMITS.get(short_name(name), OPERAND_MAX)
 
 
 def input_name(iteration: int) -> str:

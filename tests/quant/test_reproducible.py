@@ -22,7 +22,7 @@ CONFIG = ElbertConfig(
     num_hidden_layers=2,
     max_position_embeddings=64,
 )
-"""Large enough for PyTorch to split products between threads: float32 gave 1, 2 and 4 threads three models."""
+"""Large enough for PyTorch to split products between threads: float32 gave each of 1, 2, 4 its own model."""
 
 
 @pytest.fixture(scope="module")

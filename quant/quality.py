@@ -1,0 +1,242 @@
+"""What a quantisation costs, tensor by tensor: the golden model's real values against the float model's.
+
+Both models run the same sentences without an exit. Of every named tensor and iteration: the ratio of signal
+to quantisation noise (SQNR), the share of saturated values and how much of the integer range is used; of
+every stored weight its SQNR; of every iteration the share of equal answers. A broken bound is a warning.
+
+A noise that tensors hand on counts in each of them: the first tensor of the computation to fall is the cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.integer.checkpoint import IntegerCheckpoint
+from golden_model.integer.model import GoldenModel, Sentence, Trace
+from golden_model.integer.scales import dequantize, limit_of, named_tensors, scale_of, short_name
+from quant.modules import as_float64, embedding_tables, linears
+from quant.trace import trace_float
+
+QUALITY_SENTENCES = 32
+"""Of the calibration sentences these many are enough, and take seconds on the bundled model."""
+MOST_DECIBELS = 200.0
+"""SQNR of what is equal: float64 knows no more."""
+
+# Bounds, from the bundled model's worst iterations: hidden states 20.8 dB, logits 22.2, entropy 13.2, every
+# other tensor 15.9 or more, weights 33.9 or more, no value in 80,000 saturated, all answers equal. 15 dB is a
+# noise of 18 % of the signal, 10 dB one of 32 %.
+LEAST_STREAM = 15.0
+"""dB; of hidden states, which every later tensor is made of, and of logits."""
+LEAST_TENSOR = 10.0
+"""dB; of every other named tensor."""
+LEAST_WEIGHT = 25.0
+"""dB; of a weight of 8 bits; 6 dB less for every bit less."""
+MOST_SATURATED = 0.001
+"""Share of a tensor's values in an iteration."""
+LEAST_AGREEMENT = 0.9
+"""Share of equal answers of the last iteration."""
+
+STREAM = ("embedding.hidden", "attention.hidden", "hidden", "logits")
+OWN_ENDS = ("attention.exponentials", "exit.probabilities", "exit.entropy", "exit.entropy_raw")
+"""The real quantities end where their integers do: nothing saturates."""
+ANSWERS = ("exit.decision", "exit.label")
+"""No quantities: answers are equal or not."""
+
+
+def sqnr(signal: float, noise: float) -> float:
+    """10·log10 of two sums of squares, dB within ±MOST_DECIBELS, which it is where nothing is lost."""
+    if noise == 0.0:
+        return MOST_DECIBELS
+    if signal == 0.0:
+        return -MOST_DECIBELS
+    return max(-MOST_DECIBELS, min(MOST_DECIBELS, 10.0 * (math.log10(signal) - math.log10(noise))))
+
+
+def tensor_sqnr(real: Tensor, got: Tensor) -> float:
+    """SQNR of ``got`` against ``real``, both of one shape, in dB."""
+    return sqnr(float(real.double().square().sum()), float((real.double() - got.double()).square().sum()))
+
+
+@dataclass
+class Fit:
+    """How one named tensor of one iteration follows the float model's; adds up over sentences."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    values: int = 0
+    saturated: int = 0
+    largest: int = 0
+    """Largest magnitude of an integer."""
+
+    def add(self, real: Tensor, integers: Tensor, scale: Tensor, limit: int, saturates: bool) -> None:
+        """Takes a sentence's real values, the golden model's integers and their LSB.
+
+        A value is saturated that stands at the end of its range and is off by more than one LSB.
+        """
+        error = real - integers.double() * scale
+        self.signal += float(real.square().sum())
+        self.noise += float(error.square().sum())
+        self.values += integers.numel()
+        self.largest = max(self.largest, int(integers.abs().max()))
+        if saturates and self.largest >= limit:
+            self.saturated += int(((integers.abs() >= limit) & (error.abs() > scale)).sum())
+
+    @property
+    def sqnr(self) -> float:
+        """In dB."""
+        return sqnr(self.signal, self.noise)
+
+    @property
+    def share_saturated(self) -> float:
+        """0..1."""
+        return self.saturated / max(1, self.values)
+
+
+@dataclass
+class Quality:
+    """The report. Lists have one entry per iteration, or one entry for tensors of the embedding.
+
+    Members:
+        sentences, tokens: What was run.
+        sqnr: Short name of a named tensor to dB.
+        saturated: The same to shares, 0..1.
+        used: The same to the share of the integer range that the largest magnitude uses, 0..1.
+        weights: Name of a stored weight to dB.
+        agreement: Share of sentences to which both give the same answer, per iteration.
+        weight_bits: Of the scheme.
+    """
+
+    sentences: int
+    tokens: int
+    sqnr: dict[str, list[float]] = field(default_factory=dict)
+    saturated: dict[str, list[float]] = field(default_factory=dict)
+    used: dict[str, list[float]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    agreement: list[float] = field(default_factory=list)
+    weight_bits: int = 8
+
+    def worst(self) -> list[tuple[str, int | None, float, float]]:
+        """(tensor, its worst iteration, SQNR there in dB, largest saturated share), worst tensor first.
+
+        The iteration is None for tensors of the embedding, which are made once.
+        """
+        rows = []
+        for name, values in self.sqnr.items():
+            place = min(range(len(values)), key=values.__getitem__)
+            iteration = None if name.startswith("embedding.") else place + 1
+            rows.append((name, iteration, values[place], max(self.saturated[name])))
+        return sorted(rows, key=lambda row: row[2])
+
+    def warnings(self) -> list[str]:
+        """One line for every bound that is broken, in the order of the computation."""
+        return list(self._warnings())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: dB with two decimals, shares as they are."""
+        return {
+            "sentences": self.sentences,
+            "tokens": self.tokens,
+            "tensors": {
+                name: {
+                    "sqnr_db": [round(value, 2) for value in values],
+                    "saturated": self.saturated[name],
+                    "range_used": [round(value, 4) for value in self.used[name]],
+                }
+                for name, values in self.sqnr.items()
+            },
+            "weights_sqnr_db": {name: round(value, 2) for name, value in self.weights.items()},
+            "agreement": self.agreement,
+            "bounds": {
+                "hidden_and_logits_db": LEAST_STREAM,
+                "tensor_db": LEAST_TENSOR,
+                "weight_db": self.least_weight,
+                "saturated": MOST_SATURATED,
+                "agreement": LEAST_AGREEMENT,
+            },
+            "warnings": self.warnings(),
+        }
+
+    @property
+    def least_weight(self) -> float:
+        """dB that a weight should have."""
+        return LEAST_WEIGHT - 6.0 * (8 - self.weight_bits)
+
+    def _warnings(self) -> Iterator[str]:
+        for name, value in self.weights.items():
+            least = LEAST_WEIGHT if name.startswith("embedding.") else self.least_weight
+            if value < least:
+                yield f"{name} has an SQNR of {value:.1f} dB, below {least:g}"
+        for name, values in self.sqnr.items():
+            least = LEAST_STREAM if name in STREAM else LEAST_TENSOR
+            place = min(range(len(values)), key=values.__getitem__)
+            where = "" if name.startswith("embedding.") else f" in iteration {place + 1}"
+            if values[place] < least:
+                yield f"{name} has an SQNR of {values[place]:.1f} dB{where}, below {least:g}"
+            shares = self.saturated[name]
+            place = max(range(len(shares)), key=shares.__getitem__)
+            where = "" if name.startswith("embedding.") else f" in iteration {place + 1}"
+            if shares[place] > MOST_SATURATED:
+                yield f"{name} saturates in {shares[place]:.2%} of values{where}, above {MOST_SATURATED:.2%}"
+        if self.agreement and self.agreement[-1] < LEAST_AGREEMENT:
+            yield (
+                f"float and golden agree on {self.agreement[-1]:.1%} of {self.sentences} sentences, "
+                f"below {LEAST_AGREEMENT:.0%}"
+            )
+
+
+def measure(
+    model: ElbertForSequenceClassification, checkpoint: IntegerCheckpoint, sentences: Sequence[Sentence]
+) -> Quality:
+    """Compares a calibrated checkpoint with its float model on sentences; a fraction of a second for each.
+
+    Args:
+        model: The float model that the checkpoint was calibrated from; not changed.
+        checkpoint: With its scales.
+        sentences: The first QUALITY_SENTENCES of the calibration will do.
+
+    Raises:
+        ValueError: there are no sentences, or the checkpoint's metadata lacks a scale.
+    """
+    if not sentences:
+        raise ValueError("the quality of a quantisation is measured on at least one sentence")
+    config = checkpoint.config
+    names = named_tensors(config)
+    scales = {name: scale_of(checkpoint, name) for name in names}
+    limits = {name: limit_of(name) for name in names}
+    fits = {name: Fit() for name in names if short_name(name) not in ANSWERS}
+    labels = [name for name in names if short_name(name) == "exit.label"]
+    equal = dict.fromkeys(labels, 0)
+    golden = GoldenModel(checkpoint)
+    for sentence, real in zip(sentences, trace_float(model, sentences), strict=True):
+        (result,) = golden.run([sentence], trace=Trace(), answer_first=False)  # every row of every iteration
+        for name, fit in fits.items():
+            fit.add(
+                real[name], result.taps[name], scales[name], limits[name], short_name(name) not in OWN_ENDS
+            )
+        for name in labels:
+            equal[name] += int(real[name]) == int(result.taps[name])
+    quality = Quality(len(sentences), sum(len(ids) for ids, _ in sentences))
+    quality.weight_bits = checkpoint.metadata.get("scheme", {}).get("weight_bits", 8)
+    for name, fit in fits.items():
+        short, limit = short_name(name), limits[name]
+        quality.sqnr.setdefault(short, []).append(fit.sqnr)
+        quality.saturated.setdefault(short, []).append(fit.share_saturated)
+        quality.used.setdefault(short, []).append(fit.largest / limit)
+    quality.agreement = [equal[name] / len(sentences) for name in labels]
+    quality.weights = weight_sqnr(model, checkpoint)
+    return quality
+
+
+def weight_sqnr(model: ElbertForSequenceClassification, checkpoint: IntegerCheckpoint) -> dict[str, float]:
+    """SQNR of every stored weight, embedding tables included, against the float model's: name to dB."""
+    centred = bool(checkpoint.metadata.get("scheme", {}).get("equalize", True))
+    word, both = embedding_tables(model, centred)
+    real = {"embedding.word": word, "embedding.position_type": both}
+    real |= {f"{name}.weight": as_float64(module.weight) for name, module in linears(model).items()}
+    return {name: tensor_sqnr(weight, dequantize(checkpoint, name)) for name, weight in real.items()}
