@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from golden_model.data.metrics import scores
+from golden_model.data.labels import LabelMatch
+from golden_model.data.metrics import METRICS, scores
+from golden_model.data.quoting import listed
 from golden_model.data.tables import Columns, TextDataset
 from golden_model.data.tasks import find_task, open_data
-from golden_model.evaluation.backends import Backend, open_backend, tokenize
+from golden_model.evaluation.backends import Answers, Backend, open_backend, tokenize
+from golden_model.evaluation.predictions import Prediction
 from golden_model.exits import ExitPolicy
 from golden_model.progress import Bars, Progress, silent
 from golden_model.provenance import header
@@ -20,6 +25,43 @@ from golden_model.provenance import header
 def cost_of(exits: Tensor, iterations: int) -> float:
     """cost = sum_i i·n_i / (L·sum_i n_i): the share of iterations that was computed; exits int64 [N >= 1]."""
     return float(exits.double().mean()) / iterations
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers to labelled data and what they are worth.
+
+    Members:
+        result: See :func:`evaluate`.
+        data: What was answered.
+        match: The model's class of each of the data's.
+        answers: In the model's classes.
+        truncated: Places of the sentences that were cut.
+    """
+
+    result: dict[str, Any]
+    data: TextDataset
+    match: LabelMatch
+    answers: Answers
+    truncated: frozenset[int]
+
+    def predictions(self) -> Iterator[Prediction]:
+        """The answer to every sentence, in the data's order."""
+        data, titles = self.data, self.match.titles
+        rows = data.rows or range(1, len(data) + 1)
+        confidences, exits = self.answers.confidences.tolist(), self.answers.exits.tolist()
+        for i, answer in enumerate(self.answers.labels.tolist()):
+            yield Prediction(
+                row=rows[i],
+                text=data.texts[i],
+                pair=None if data.pairs is None else data.pairs[i],
+                label=data.label_names[data.labels[i]],
+                answer=titles[answer],
+                right=self.match.classes[data.labels[i]] == answer,
+                confidence=confidences[i],
+                exit_iteration=exits[i],
+                truncated=i in self.truncated,
+            )
 
 
 def evaluate(
@@ -31,6 +73,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores a backend on labelled sentences.
 
+    A class of the data is the model's class of that name; where the data write numbers it is the class of
+    that number (``golden_model.data.labels``). So a model that numbers the classes otherwise scores the same.
+
     Args:
         backend: From :func:`open_backend`.
         data: From ``golden_model.data.tables``.
@@ -39,31 +84,51 @@ def evaluate(
         metric: The primary one, of ``golden_model.data.metrics.METRICS``.
 
     Returns:
-        JSON-able: samples, metric (name and value of the primary one), accuracy, f1, mcc,
+        JSON-able: samples, truncated (sentences longer than the model takes, which were cut), classes (how
+        the data's were found among the model's), metric (name and value of the primary one), accuracy, f1,
+        f1_of (the class it is of, as the data call it: the second of two; None: the mean over more), mcc,
         mean_exit_iteration, cost, speedup (1/cost), exits (sentences per iteration), mean_confidence, policy,
         and accuracy_per_iteration (None where sentences left).
 
     Raises:
-        ValueError: the data have more classes than the model, or the metric is not known.
+        ValueError: there are no rows, a class of the data is none of the model's, or the metric is not known.
     """
+    return examine(backend, data, policy, progress, metric).result
+
+
+def examine(
+    backend: Backend,
+    data: TextDataset,
+    policy: ExitPolicy | None = None,
+    progress: Progress | None = None,
+    metric: str = "accuracy",
+) -> Evaluation:
+    """:func:`evaluate` with the answers themselves."""
     policy = policy or ExitPolicy()
     config = backend.config
-    labels = torch.tensor(data.labels, dtype=torch.int64)
-    if int(labels.max()) >= config.num_labels:
-        raise ValueError(
-            f"{data.source} has class {int(labels.max())}, the model {config.num_labels} classes"
-        )
-    answers = backend.answer(tokenize(data, backend), policy, progress)
-    quality = scores(answers.labels, labels, config.num_labels)
+    if not len(data):
+        raise ValueError(f"{data.source} holds no rows")
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not one of {', '.join(METRICS)}")
+    match = data.match(_names(backend), config.num_labels)
+    labels = torch.tensor([match.classes[label] for label in data.labels], dtype=torch.int64)
+    sentences = tokenize(data, backend)
+    answers = backend.answer(sentences, policy, progress)
+    place = torch.empty(config.num_labels, dtype=torch.int64)  # of a model's class in the data's order
+    place[match.order] = torch.arange(config.num_labels)
+    quality = scores(place[answers.labels], place[labels], config.num_labels)
     cost = cost_of(answers.exits, config.num_hidden_layers)
     per_iteration = None
     if answers.logits is not None:
         right = answers.logits.argmax(-1) == labels
         per_iteration = right.double().mean(1).tolist()
-    return {
+    result = {
         "samples": len(data),
+        "truncated": len(sentences.cut),
+        "classes": match.as_dict(),
         "metric": {"name": metric, "value": quality.only([metric])[metric]},
         **quality.as_dict(),
+        "f1_of": match.titles[match.order[1]] if config.num_labels == 2 else None,
         "mean_exit_iteration": float(answers.exits.double().mean()),
         "iterations": config.num_hidden_layers,
         "cost": cost,
@@ -73,6 +138,7 @@ def evaluate(
         "accuracy_per_iteration": per_iteration,
         "policy": policy.model_dump(),
     }
+    return Evaluation(result, data, match, answers, frozenset(sentences.cut))
 
 
 def evaluate_file(
@@ -103,23 +169,55 @@ def evaluate_file(
     Raises:
         ValueError, FileNotFoundError: something given is not usable; the message names it.
     """
+    return examine_file(
+        backend, folder, file, policy, task=task, columns=columns, limit=limit, device=device, bars=bars
+    ).result
+
+
+def examine_file(
+    backend: str,
+    folder: Path | str,
+    file: Path | str | None,
+    policy: ExitPolicy | None = None,
+    *,
+    task: str | None = None,
+    columns: Columns | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    bars: Bars = silent,
+) -> Evaluation:
+    """:func:`evaluate_file` with the answers themselves, for a file of predictions."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit {limit} is below 1")
     opened = open_backend(backend, folder, device)
     data = open_data(file, task, columns=columns)
+    if task is not None:
+        _check_classes(task, data, opened)
     metric = "accuracy" if task is None else find_task(task).metric
-    if task is not None and len(data.label_names) != opened.config.num_labels:
-        raise ValueError(
-            f"task {task} has {len(data.label_names)} classes, the model {opened.config.num_labels}"
-        )
     if limit is not None:
-        if limit < 1:
-            raise ValueError(f"limit {limit} is below 1")
         data = data.head(limit)
     with bars(f"{backend} model", len(data)) as progress:
-        result = evaluate(opened, data, policy, progress, metric)
-    return {
+        found = examine(opened, data, policy, progress, metric)
+    result = {
         "header": header(None, opened.sha256),
         "backend": backend,
         "task": task,
         "data": {"source": data.source, "sha256": data.sha256},
-        **result,
+        **found.result,
     }
+    return replace(found, result=result)
+
+
+def _names(backend: Backend) -> list[str] | None:
+    return getattr(backend, "label_names", None)
+
+
+def _check_classes(task: str, data: TextDataset, backend: Backend) -> None:
+    """A task wants a model of its own classes: one that knows more answers another question."""
+    count, names = backend.config.num_labels, _names(backend)
+    if count != len(data.label_names):
+        own = "without names" if names is None else listed(names)
+        raise ValueError(
+            f"task {task} has {len(data.label_names)} classes, the model {count}: "
+            f"{listed(data.label_names)} against {own}"
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -14,9 +18,10 @@ from tokenizers.processors import TemplateProcessing
 
 from elbert.show.evaluation import print_evaluation
 from golden_model.config import PRESETS
-from golden_model.data.tables import load_dataset
+from golden_model.data.tables import Columns, load_dataset
 from golden_model.evaluation.backends import FloatBackend, GoldenBackend, model_folder, open_backend, tokenize
-from golden_model.evaluation.score import cost_of, evaluate, evaluate_file
+from golden_model.evaluation.predictions import write_predictions
+from golden_model.evaluation.score import cost_of, evaluate, evaluate_file, examine, examine_file
 from golden_model.exits import ExitMode, ExitPolicy, exit_iterations
 from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
@@ -130,6 +135,166 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="limit 0 is below 1"):
         evaluate_file("golden", folder, folder, limit=0)
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nw1\t0\nw2\t2\n")
-    with pytest.raises(ValueError, match="class 2, the model 2 classes"):
+    with pytest.raises(ValueError, match=r"row 3: class '2' is beyond the model's 2 classes, 0 to 1$"):
         evaluate_file("golden", folder, tmp_path)
+    with pytest.raises(ValueError, match="metric 'bleu' is not one of accuracy, f1, mcc"):
+        evaluate(GoldenBackend(folder), load_dataset(folder), metric="bleu")
+    with pytest.raises(ValueError, match=r"dev\.tsv holds no rows$"):
+        evaluate(GoldenBackend(folder), load_dataset(folder).head(0))
     assert model_folder(folder / "integer", "golden") == folder / "integer"
+
+
+NAMES = ["negative", "positive"]
+
+
+def write_words(folder: Path, target: Path, swap: bool = False) -> Path:
+    """The folder's table with its numbers as words."""
+    words = dict(zip("01", NAMES[::-1] if swap else NAMES, strict=True))
+    rows = [line.split("\t") for line in (folder / "dev.tsv").read_text().splitlines()[1:]]
+    target.write_text("sentence\tlabel\n" + "".join(f"{text}\t{words[label]}\n" for text, label in rows))
+    return target
+
+
+@pytest.fixture(scope="module")
+def two_ways(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same float model with its classes in either order: classifier and names."""
+    found = {}
+    for key, order in (("straight", [0, 1]), ("reversed", [1, 0])):
+        found[key] = tmp_path_factory.mktemp(key)
+        shutil.copytree(folder / "float", found[key] / "float")
+        weights = load_file(folder / "float" / "model.safetensors")
+        for name in ("classifier.weight", "classifier.bias"):
+            weights[name] = weights[name][order].contiguous()
+        save_file(weights, found[key] / "float" / "model.safetensors", metadata={"format": "pt"})
+        config = json.loads((folder / "float" / "config.json").read_text())
+        config["id2label"] = {str(i): NAMES[order[i]] for i in range(2)}
+        config["label2id"] = {NAMES[order[i]]: i for i in range(2)}
+        (found[key] / "float" / "config.json").write_text(json.dumps(config))
+    return found
+
+
+def test_a_model_scores_the_same_however_it_numbers_its_classes(
+    folder: Path, two_ways: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_words(folder, tmp_path / "dev.tsv")
+    monkeypatch.setenv("ELBERT_DATA", str(tmp_path))
+    (tmp_path / "SST-2").mkdir()
+    shutil.copy(folder / "dev.tsv", tmp_path / "SST-2")
+    only = tmp_path / "only.tsv"  # rows of one class
+    only.write_text("".join(f"{line}\n" for line in table.read_text().splitlines() if "negative" not in line))
+    numbers = evaluate_file("float", two_ways["straight"], folder / "dev.tsv")
+    assert 0 < numbers["accuracy"] < 1
+    assert numbers["accuracy"] != 0.5  # else a swap could not be told
+    results = {}
+    for source in (table, only, None):
+        both = {
+            key: evaluate_file("float", model, source, task=None if source else "sst2")
+            for key, model in two_ways.items()
+        }
+        for name in ("accuracy", "f1", "mcc", "accuracy_per_iteration", "f1_of", "exits", "mean_confidence"):
+            assert both["straight"][name] == pytest.approx(both["reversed"][name]), name
+        assert both["reversed"]["f1_of"] == "positive"
+        results[source] = both["reversed"]
+    for name in ("accuracy", "f1", "mcc"):
+        assert results[table][name] == results[None][name] == numbers[name]
+    assert results[table]["classes"] == {
+        "by": "name", "of": {"negative": 1, "positive": 0}, "model": ["positive", "negative"],
+    }  # fmt: skip
+    assert numbers["classes"] == {"by": "number", "of": {"0": 0, "1": 1}, "model": NAMES}
+    data = load_dataset(only)
+    right = [p.right for p in examine(FloatBackend(two_ways["reversed"]), data).predictions()]
+    assert results[only]["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+def test_golden_answers_are_named_by_the_labels_beside_the_model(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "integer", tmp_path / "integer")
+    table = write_words(folder, tmp_path / "dev.tsv")
+    with pytest.raises(
+        ValueError, match=r"dev\.tsv: row \d+: class '\w+' is a word, and the model has no names"
+    ):
+        evaluate_file("golden", tmp_path, table)
+    plain = evaluate_file("golden", tmp_path, folder / "dev.tsv")
+    assert plain["classes"] == {"by": "number", "of": {"0": 0, "1": 1}, "model": None}
+    for names in (NAMES, NAMES[::-1]):
+        (tmp_path / "labels.json").write_text(json.dumps(names))
+        found = evaluate_file("golden", tmp_path, write_words(folder, table, names != NAMES))
+        assert (found["accuracy"], found["mcc"]) == (plain["accuracy"], pytest.approx(plain["mcc"]))
+    (tmp_path / "labels.json").write_text('["bad", "good"]')
+    with pytest.raises(
+        ValueError, match=r"'negative' is none of the model's 'bad', 'good'; the data's .*'positive'"
+    ):
+        evaluate_file("golden", tmp_path, table)
+
+
+def test_a_task_is_refused_to_a_model_of_other_classes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder / "integer", tmp_path / "integer")
+    monkeypatch.setenv("ELBERT_DATA", str(tmp_path))
+    (tmp_path / "SST-2").mkdir()
+    shutil.copy(folder / "dev.tsv", tmp_path / "SST-2")
+    nameless = evaluate_file("golden", tmp_path, None, task="sst2")  # the task's files write numbers
+    assert nameless["classes"] == {"by": "number", "of": {"negative": 0, "positive": 1}, "model": None}
+    assert nameless["accuracy"] == evaluate_file("golden", tmp_path, folder / "dev.tsv")["accuracy"]
+    (tmp_path / "labels.json").write_text('["cat", "dog"]')
+    with pytest.raises(
+        ValueError, match=r"'negative' is none of the model's 'cat', 'dog'; the data's .*'positive'"
+    ):
+        evaluate_file("golden", tmp_path, None, task="sst2")
+    (tmp_path / "FinancialPhraseBank").mkdir()
+    rows = "".join(f"{c},w{i} w{i + 1}\n" for i in range(50) for c in ("negative", "neutral", "positive"))
+    (tmp_path / "FinancialPhraseBank" / "all-data.csv").write_text("result,content\n" + rows)
+    with pytest.raises(
+        ValueError,
+        match=r"fpb has 3 classes, the model 2: 'negative', 'neutral', 'positive' against 'cat', 'dog'$",
+    ):
+        evaluate_file("golden", tmp_path, None, task="fpb")
+
+
+def test_predictions_say_each_row_and_add_up(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text('["dull", "Good"]')
+    shutil.copytree(folder / "integer", tmp_path / "integer")
+    table = tmp_path / "dev.csv"
+    table.write_text(
+        'sentence1,sentence2,label\nw1,w2,good\n\nw3,"w,\u20ac""4",good\n' + "w5," + "w6 " * 40 + ",good\n"
+    )
+    policy = ExitPolicy(mode=ExitMode.entropy, delta=0.7)
+    found = examine_file("golden", tmp_path, table, policy)
+    rows = list(found.predictions())
+    assert [(p.row, p.text, p.pair, p.label, p.truncated) for p in rows] == [
+        (2, "w1", "w2", "good", False),
+        (4, "w3", 'w,\u20ac"4', "good", False),
+        (5, "w5", ("w6 " * 40).strip(), "good", True),
+    ]
+    assert found.result["truncated"] == 1
+    assert {p.answer for p in rows} <= {"good", "dull"}
+    assert [p.right for p in rows] == [p.answer == "good" for p in rows]
+    assert found.result["accuracy"] == pytest.approx(sum(p.right for p in rows) / 3)
+    assert found.result["mean_confidence"] == pytest.approx(sum(p.confidence for p in rows) / 3)
+    assert found.result["mean_exit_iteration"] == pytest.approx(sum(p.exit_iteration for p in rows) / 3)
+    assert evaluate_file("golden", tmp_path, table, policy) == found.result
+    for name in ("out.jsonl", "out.csv"):
+        write_predictions(tmp_path / name, found.predictions())
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines if line] == [asdict(p) for p in rows]
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [each["pair"] for each in written] == [p.pair for p in rows]
+    assert [(int(each["row"]), float(each["confidence"])) for each in written] == [
+        (p.row, p.confidence) for p in rows
+    ]
+    with pytest.raises(ValueError, match=r"out\.xls: suffix '\.xls' is not one of \.csv, \.jsonl"):
+        write_predictions(tmp_path / "out.xls", rows)
+    again = load_dataset(tmp_path / "out.csv", columns=Columns("text", "pair", "label"))
+    assert again.texts == [p.text for p in rows]
+
+
+def test_a_limit_takes_the_first_rows_and_still_knows_all_classes(folder: Path) -> None:
+    found = examine_file("golden", folder, folder / "dev.tsv", limit=3)
+    whole = examine_file("golden", folder, folder / "dev.tsv")
+    assert found.result["samples"] == 3
+    assert list(found.predictions()) == list(whole.predictions())[:3]
+    assert found.result["classes"] == whole.result["classes"]
+    long = [p.truncated for p in whole.predictions()]
+    assert whole.result["truncated"] == sum(long) > 0
+    assert [len(p.text.split()) + 2 > NANO.max_position_embeddings for p in whole.predictions()] == long
