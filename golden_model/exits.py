@@ -215,6 +215,13 @@ def stage_two_length(policy: AnyPolicy) -> int | None:
     return policy.window if policy.mode in WINDOW_MODES else None
 
 
+def earliest_exit(policy: AnyPolicy) -> int | None:
+    """First iteration after which the policy can let a sentence go; None: only the last one answers."""
+    if policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta:
+        return 1
+    return stage_two_length(policy)
+
+
 def stage_one(policy: AnyPolicy, confidence: Confidence) -> Tensor:
     """Entropy below delta, where the policy tests it; bool [...]."""
     if policy.mode in (ExitMode.none, ExitMode.patience):

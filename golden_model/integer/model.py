@@ -21,14 +21,7 @@ import torch
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
-from golden_model.exits import (
-    Confidence,
-    ExitMode,
-    ExitPolicy,
-    ExitState,
-    FixedExitPolicy,
-    stage_two_length,
-)
+from golden_model.exits import Confidence, ExitPolicy, ExitState, FixedExitPolicy, earliest_exit
 from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.ops.fixed import requantize, saturate_signed
@@ -146,13 +139,6 @@ class Layout:
         packed[self.first] = first
         packed[self.others] = others
         return packed
-
-
-def earliest_exit(policy: FixedExitPolicy) -> int | None:
-    """First iteration after which the policy can let a sentence go; None: only the last one answers."""
-    if policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta:
-        return 1
-    return stage_two_length(policy)
 
 
 class GoldenModel:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from golden_model.config import PRESETS, ElbertConfig
-from golden_model.exits import Confidence, ExitMode, FixedExitPolicy, exit_iterations
+from golden_model.exits import Confidence, ExitMode, FixedExitPolicy, earliest_exit, exit_iterations
 from golden_model.integer import model as golden
 from golden_model.integer.confidence import integer_confidence
-from golden_model.integer.model import GoldenModel, Layout, SentenceResult, Trace, earliest_exit
+from golden_model.integer.model import GoldenModel, Layout, SentenceResult, Trace
 from golden_model.integer.synthetic import random_checkpoint, random_sentence, random_sentences
 from golden_model.numerics import ONE
 
