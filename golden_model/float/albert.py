@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedConfig
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.albert.modeling_albert import eager_attention_forward
 
 from golden_model.config import ElbertConfig
 from golden_model.float.pretrained import load_albert
@@ -130,6 +131,52 @@ class ElbertForSequenceClassification(nn.Module):
             config=self.model.config, inputs_embeds=hidden, attention_mask=attention_mask
         )
         return mask
+
+    def keys_values(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values, [batch, heads, length, hidden / heads]: all that other rows need of ``hidden``.
+
+        With :meth:`rows` this is the layer, split so that some rows can be computed before others.
+        """
+        attention = self._inner.attention
+        return self._by_head(attention.key(hidden)), self._by_head(attention.value(hidden))
+
+    def rows(
+        self,
+        hidden: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The layer's output for chosen rows alone, with Hugging Face's own modules; in evaluation mode.
+
+        Args:
+            hidden: Of the chosen rows, [batch, rows, hidden].
+            keys: Of all tokens, by :meth:`keys_values`.
+            values: The same.
+            bias: As :meth:`attention_bias`.
+
+        Returns:
+            [batch, rows, hidden]
+        """
+        attention = self._inner.attention
+        mixed, _ = eager_attention_forward(
+            attention,
+            self._by_head(attention.query(hidden)),
+            keys,
+            values,
+            None if bias is None else bias[:, :, :1],  # which keys exist is the same for every query
+            scaling=attention.scaling,
+        )
+        attended = attention.LayerNorm(hidden + attention.dense(mixed.flatten(2)))
+        return self._inner.full_layer_layer_norm(self._inner.ff_chunk(attended) + attended)
+
+    @property
+    def _inner(self) -> Any:
+        group: Any = self.layer
+        return group.albert_layers[0]
+
+    def _by_head(self, values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
 
     def states(
         self,
