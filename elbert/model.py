@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-import torch
 from torch import Tensor
 
 from elbert.bundled import BUNDLED
@@ -16,10 +15,13 @@ from elbert.classification import Classification, HardwareRun
 from elbert.policies import POLICY, make_policy
 from golden_model.config import ElbertConfig
 from golden_model.errors import PromiseBroken
-from golden_model.evaluation.backends import FloatBackend, GoldenBackend, label_names, model_folder
-from golden_model.exits import Confidence, ExitPolicy, exit_iterations
+from golden_model.evaluation.backends import FloatBackend, GoldenBackend, model_folder
+from golden_model.exits import ExitPolicy
+from golden_model.float.leaving import answer_leaving
 from golden_model.integer.model import Sentence, Trace
-from golden_model.integer.ops.exit_math import ONE
+from golden_model.integer.scales import dequantize
+from golden_model.labels import read_label_names
+from golden_model.numerics import ONE
 from golden_model.text.tokenizer import ElbertTokenizer
 
 BACKENDS = ("float", "golden", "rtl")
@@ -62,7 +64,8 @@ class Model:
         self.forms = [form for form in ("float", "golden") if self._has(form)]
         if not self.forms:
             model_folder(self.folder, "golden")  # says what is missing
-        names = label_names(self.folder) or [str(i) for i in range(self.config.num_labels)]
+        count = self.config.num_labels
+        names = read_label_names(self.folder, count) or [str(i) for i in range(count)]
         self.id2label = dict(enumerate(names))
         self.label2id = {name: i for i, name in self.id2label.items()}
 
@@ -206,7 +209,6 @@ class Model:
         wanted = None if trace is None else Trace((trace,) if isinstance(trace, str) else tuple(trace))
         longest = self.config.max_position_embeddings
         sentences = opened.tokenizer.encode_many(texts, longest, pairs)
-        cut: set[int] = set()
         if backend == "float":
             answers = self._float_answers(sentences, policy)
         elif backend == "golden":
@@ -222,30 +224,24 @@ class Model:
                 ids=tuple(sentence[0]),
                 token_type_ids=tuple(sentence[1]),
                 tokens=tuple(opened.tokenizer.pieces(sentence[0])),
-                truncated=i in cut,
+                truncated=i in sentences.cut,
                 **answer,
             )
             for i, (text, sentence, answer) in enumerate(zip(texts, sentences, answers, strict=True))
         ]
 
     def _float_answers(self, sentences: Sequence[Sentence], policy: ExitPolicy) -> list[dict[str, Any]]:
-        found = []
-        for sentence in sentences:
-            ids, types = (torch.tensor([part]) for part in sentence)
-            with torch.inference_mode():
-                logits = self.float.model(ids, torch.ones_like(ids), types)
-            trajectory = Confidence.from_logits(logits.double())
-            last = int(exit_iterations(policy, trajectory)[0])
-            steps = trajectory[:last, 0]
-            found.append(
-                {
-                    "label_id": int(steps.label[-1]),
-                    "probabilities": tuple(steps.probabilities[-1].tolist()),
-                    "exit_iteration": last,
-                    "confidences": tuple(steps.confidence.tolist()),
-                }
-            )
-        return found
+        opened = self.float
+        trajectories = answer_leaving(opened.model, sentences, opened.tokenizer.pad_id, policy)
+        return [
+            {
+                "label_id": int(probabilities[-1].argmax()),
+                "probabilities": tuple(probabilities[-1].tolist()),
+                "exit_iteration": len(probabilities),
+                "confidences": tuple(probabilities.amax(-1).tolist()),
+            }
+            for probabilities in trajectories
+        ]
 
     def _golden_answers(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, trace: Trace | None
@@ -314,9 +310,7 @@ class Model:
         return [answer(run) for run in runs]
 
     def _units(self, name: str, values: Tensor) -> Tensor:
-        from golden_model.integer.scales import dequantize
-
-        return torch.as_tensor(dequantize(self.golden.model.checkpoint, name, values))
+        return dequantize(self.golden.model.checkpoint, name, values)
 
 
 def load(folder: Path | str | None = None, device: str = "cpu") -> Model:

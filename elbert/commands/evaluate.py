@@ -37,19 +37,27 @@ def evaluate(
     limit: options.LimitOption = None,
     device: options.DeviceOption = "cpu",
     threads: options.ThreadsOption = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write every sentence with its answer here (.csv or .jsonl).")
+    ] = None,
     json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table or a task."""
     from elbert.show.evaluation import print_evaluation
+    from elbert.hints import hint_policy, hint_truncated
+    from elbert.show.evaluation import print_evaluation
     from golden_model.data.tables import Columns
-    from golden_model.evaluation.score import evaluate_file
+    from golden_model.evaluation.predictions import check_suffix, write_predictions
+    from golden_model.evaluation.score import examine_file
 
     options.use_threads(threads)
+    if predictions is not None:
+        check_suffix(predictions)
     chosen = policies.make_policy(
         policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
     )
-    result = evaluate_file(
+    found = examine_file(
         backend,
         model or BUNDLED,
         file,
@@ -60,4 +68,10 @@ def evaluate(
         device=device,
         bars=bars(quiet),
     )
-    deliver(result, json_file, None if quiet else lambda: print_evaluation(result))
+    result = found.result
+    if predictions is not None:
+        write_predictions(predictions, found.predictions())
+    deliver(result, json_file, None if quiet else lambda: print_evaluation(result, str(found.match)))
+    if not quiet:
+        hint_policy(chosen, result["iterations"])
+        hint_truncated(result["truncated"], result["samples"], result["max_length"])

@@ -23,8 +23,10 @@ def read_sentences(sentences: list[str] | None, file: Path | None, examples: boo
         OSError: the file can't be read.
     """
 
+    from golden_model.data.lines import read_lines
+
     def lines(path: Path) -> list[str]:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_lines(path) if line.strip()]
 
     texts = lines(EXAMPLES) if examples or not (sentences or file) else []
     texts += [*(sentences or []), *(lines(file) if file else [])]
@@ -34,14 +36,32 @@ def read_sentences(sentences: list[str] | None, file: Path | None, examples: boo
     return texts
 
 
+def read_pairs(pairs: list[str] | None, file: Path | None, count: int) -> list[str] | None:
+    """The second text of each of ``count`` sentences; None where there are none.
+
+    Raises:
+        ValueError: there are more or fewer, or one is empty.
+        OSError: the file can't be read.
+    """
+    if pairs is None and file is None:
+        return None
+    found = read_sentences(pairs, file)
+    if len(found) != count:
+        raise ValueError(f"{len(found)} second texts for {count} sentences")
+    return found
+
+
 def run(
     sentences: Annotated[
         list[str] | None, typer.Argument(help="Sentences; the bundled examples by default.")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Text file, one sentence a line.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Text file, a sentence a line; .gz and .xz too.")] = None,
     pair: Annotated[
         list[str] | None,
         typer.Option(help="For a model of pairs: the second text, once for each sentence, in their order."),
+    ] = None,
+    pair_file: Annotated[
+        Path | None, typer.Option(help="Text file of the second texts, a line each.")
     ] = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     model: Annotated[Path, typer.Option(help="Model folder, with float/ and integer/ in it.")] = BUNDLED,
@@ -71,8 +91,7 @@ def run(
         raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
     options.use_threads(threads)
     texts = read_sentences(sentences, file, examples)
-    if pair is not None and len(pair) != len(texts):
-        raise ValueError(f"{len(pair)} texts of --pair for {len(texts)} sentences")
+    pairs = read_pairs(pair, pair_file, len(texts))
     chosen = policies.make_policy(
         policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
     )
@@ -89,9 +108,9 @@ def run(
                 on_build=progress.built,
                 on_progress=progress.advance,
             )
-            answers = opened.classify(texts, pair, policy=chosen, backend=backend, simulation=simulation)
+            answers = opened.classify(texts, pairs, policy=chosen, backend=backend, simulation=simulation)
     else:
-        answers = opened.classify(texts, pair, policy=chosen, backend=backend)
+        answers = opened.classify(texts, pairs, policy=chosen, backend=backend)
     runs = [answer.hardware for answer in answers if answer.hardware is not None]
     mismatches = sum(hardware.mismatches for hardware in runs)
     document: dict[str, Any] = {

@@ -9,8 +9,11 @@ from golden_model.data.tasks import TASKS
 from golden_model.exits import ExitMode
 
 
-def print_evaluation(result: dict[str, Any]) -> None:
-    """Shows a result of ``golden_model.evaluation.score``; of a task all metrics, the primary one marked."""
+def print_evaluation(result: dict[str, Any], classes: str | None = None) -> None:
+    """Shows a result of ``golden_model.evaluation.score``; of a task all metrics, the primary one marked.
+
+    ``classes`` says in a line how the data's classes were found among the model's.
+    """
     policy = result["policy"]
     used = ", ".join(f"{k} {v}" for k, v in policy.items() if k != "mode")
     name = policy["mode"] if policy["mode"] == ExitMode.none.name else f"{policy['mode']} ({used})"
@@ -21,6 +24,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     ]
     facts = [
         ("sentences", result["samples"]),
+        *([] if classes is None else [("classes of the data = of the model", classes)]),
         ("policy", name),
         *metrics,
         ("mean exit iteration", f"{result['mean_exit_iteration']:.2f} of {result['iterations']}"),

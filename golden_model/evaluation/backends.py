@@ -93,8 +93,12 @@ class FloatBackend:
         from golden_model.float.logits import sentence_logits
 
         if policy.mode != ExitMode.none:
+            steps = answer_leaving(self.model, sentences, self.tokenizer.pad_id, policy, progress)
             return Answers(
-                *answer_leaving(self.model, sentences, self.tokenizer.pad_id, policy, progress), logits=None
+                labels=torch.tensor([int(each[-1].argmax()) for each in steps], dtype=torch.int64),
+                exits=torch.tensor([len(each) for each in steps], dtype=torch.int64),
+                confidences=torch.tensor([float(each[-1].max()) for each in steps], dtype=torch.float64),
+                logits=None,
             )
         logits = sentence_logits(self.model, sentences, self.tokenizer.pad_id, progress)
         trajectory = Confidence.from_logits(logits)

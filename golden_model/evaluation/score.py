@@ -84,7 +84,7 @@ def evaluate(
         metric: The primary one, of ``golden_model.data.metrics.METRICS``.
 
     Returns:
-        JSON-able: samples, truncated (sentences longer than the model takes, which were cut), classes (how
+        JSON-able: samples, truncated (sentences longer than max_length, which were cut), classes (how
         the data's were found among the model's), metric (name and value of the primary one), accuracy, f1,
         f1_of (the class it is of, as the data call it: the second of two; None: the mean over more), mcc,
         mean_exit_iteration, cost, speedup (1/cost), exits (sentences per iteration), mean_confidence, policy,
@@ -125,6 +125,7 @@ def examine(
     result = {
         "samples": len(data),
         "truncated": len(sentences.cut),
+        "max_length": config.max_position_embeddings,
         "classes": match.as_dict(),
         "metric": {"name": metric, "value": quality.only([metric])[metric]},
         **quality.as_dict(),

@@ -21,21 +21,20 @@ def answer_leaving(
     policy: ExitPolicy,
     progress: Callable[[int], None] | None = None,
     batch_size: int = 64,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> list[Tensor]:
     """Classifies token ids and token types under a policy, sentences of like length together.
 
     After every iteration those that the policy lets go leave the batch; the rest go on without them.
 
     Returns:
-        Labels and exits, int64 [sentences], exits from 1; confidences, float64 [sentences]. They are those
-        of ``exit_iterations`` on the whole trajectory.
+        Per sentence the class probabilities after every iteration until it left, float64 [iterations, C].
+        How many that are, is what ``exit_iterations`` says of the whole trajectory.
 
     Raises:
         ValueError: a sentence is longer than the model allows.
     """
     count = len(sentences)
-    labels, exits = torch.empty(count, dtype=torch.int64), torch.empty(count, dtype=torch.int64)
-    confidences = torch.empty(count, dtype=torch.float64)
+    steps: list[list[Tensor]] = [[] for _ in range(count)]
     ids, types = ([list(sentence[part]) for sentence in sentences] for part in (0, 1))
     encoded = Encoded(ids, types, torch.full((count,), -1))
     backbone = model.backbone if isinstance(model, ExitModel) else model
@@ -55,9 +54,8 @@ def answer_leaving(
             logits = backbone.classify(hidden) if head is None else head(hidden, bias, backbone)
             confidence = Confidence.from_logits(logits.float().cpu().double())
             leaves = state.step(confidence, last=iteration == last)
-            labels[rows[leaves]] = confidence.label[leaves]
-            exits[rows[leaves]] = iteration
-            confidences[rows[leaves]] = confidence.confidence[leaves]
+            for row, probabilities in zip(rows.tolist(), confidence.probabilities, strict=True):
+                steps[row].append(probabilities)
             stays = ~leaves
             if not bool(stays.any()):
                 break
@@ -68,4 +66,4 @@ def answer_leaving(
         if progress is not None:
             progress(len(batch.index))
     model.train(was_training)
-    return labels, exits, confidences
+    return [torch.stack(each) for each in steps]
