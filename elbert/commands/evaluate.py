@@ -44,7 +44,6 @@ def evaluate(
     quiet: options.QuietOption = False,
 ) -> None:
     """Accuracy, mean exit iteration, cost and speedup of a checkpoint on a labelled table or a task."""
-    from elbert.show.evaluation import print_evaluation
     from elbert.hints import hint_policy, hint_truncated
     from elbert.show.evaluation import print_evaluation
     from golden_model.data.tables import Columns
