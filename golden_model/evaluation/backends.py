@@ -66,10 +66,11 @@ class Backend(Protocol):
 class FloatBackend:
     """The float model. Sentences really leave: iterations after the exit are not computed."""
 
-    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+    def __init__(self, folder: Path | str, device: str = "cpu", answer_first: bool = True) -> None:
         """Opens a Hugging Face checkpoint folder; raises like ``albert.load_float`` and ``find_device``.
 
         A method's own exits (``golden_model.float.methods``) in the folder answer instead of ALBERT's.
+        ``answer_first``: docs/answer-first.md; without a policy all rows are computed either way.
         """
         from golden_model.float.albert import load_float
         from golden_model.float.methods.files import HEADS_FILE, read_model, weights_sha256
@@ -82,6 +83,7 @@ class FloatBackend:
         else:
             model, self.tokenizer, self.config = load_float(folder)
         self.model = model.to(find_device(device))
+        self.answer_first = answer_first
         self.sha256 = weights_sha256(folder)
         self.label_names = read_label_names(folder, self.config.num_labels)
 
@@ -93,7 +95,14 @@ class FloatBackend:
         from golden_model.float.logits import sentence_logits
 
         if policy.mode != ExitMode.none:
-            steps = answer_leaving(self.model, sentences, self.tokenizer.pad_id, policy, progress)
+            steps = answer_leaving(
+                self.model,
+                sentences,
+                self.tokenizer.pad_id,
+                policy,
+                progress,
+                answer_first=self.answer_first,
+            )
             return Answers(
                 labels=torch.tensor([int(each[-1].argmax()) for each in steps], dtype=torch.int64),
                 exits=torch.tensor([len(each) for each in steps], dtype=torch.int64),
@@ -110,8 +119,11 @@ class FloatBackend:
 class GoldenBackend:
     """The integer model. Sentences really leave: iterations after the exit are not computed."""
 
-    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
-        """Opens an integer checkpoint folder; raises like ``IntegerCheckpoint.load``."""
+    def __init__(self, folder: Path | str, device: str = "cpu", answer_first: bool = True) -> None:
+        """Opens an integer checkpoint folder; raises like ``IntegerCheckpoint.load``.
+
+        ``answer_first``: as :meth:`GoldenModel.run`.
+        """
         folder = model_folder(folder, "golden")
         checkpoint = IntegerCheckpoint.load(folder)
         self.config = checkpoint.config
@@ -119,6 +131,7 @@ class GoldenBackend:
         self.tokenizer.check_fits(self.config.vocab_size, folder)
         self.label_names = read_label_names(folder, self.config.num_labels)
         self.model = GoldenModel(checkpoint, find_device(device))
+        self.answer_first = answer_first
         self.sha256 = sha256_of(folder / TENSOR_FILE)
 
     def answer(
@@ -127,7 +140,8 @@ class GoldenBackend:
         """Classifies sentences, those of like length together."""
         results: dict[int, Any] = {}
         for chunk in _chunks(sentences):
-            results.update(zip(chunk, self.model.run([sentences[i] for i in chunk], policy), strict=True))
+            found = self.model.run([sentences[i] for i in chunk], policy, answer_first=self.answer_first)
+            results.update(zip(chunk, found, strict=True))
             if progress is not None:
                 progress(len(chunk))
         ordered = [results[i] for i in range(len(sentences))]
@@ -161,10 +175,12 @@ def model_folder(folder: Path | str, backend: str) -> Path:
     raise FileNotFoundError(f"{folder} holds no {backend} checkpoint: {found}")
 
 
-def open_backend(backend: str, folder: Path | str, device: str = "cpu") -> Backend:
+def open_backend(backend: str, folder: Path | str, device: str = "cpu", answer_first: bool = True) -> Backend:
     """Opens the float or golden model of a model folder; raises like :func:`model_folder`."""
     folder = model_folder(folder, backend)
-    return FloatBackend(folder, device) if backend == "float" else GoldenBackend(folder, device)
+    if backend == "float":
+        return FloatBackend(folder, device, answer_first)
+    return GoldenBackend(folder, device, answer_first)
 
 
 def tokenize(data: TextDataset, backend: Backend) -> Sentences:

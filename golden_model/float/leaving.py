@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from golden_model.exits import Confidence, ExitPolicy, ExitState
+from golden_model.exits import Confidence, ExitPolicy, ExitState, earliest_exit
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
+from golden_model.float.methods.heads import Branch
 from golden_model.float.methods.model import ExitModel
 
 
@@ -21,10 +22,13 @@ def answer_leaving(
     policy: ExitPolicy,
     progress: Callable[[int], None] | None = None,
     batch_size: int = 64,
+    answer_first: bool = True,
 ) -> list[Tensor]:
     """Classifies token ids and token types under a policy, sentences of like length together.
 
-    After every iteration those that the policy lets go leave the batch; the rest go on without them.
+    After every iteration those that the policy lets go leave the batch; the rest go on without them. With
+    ``answer_first`` an exit that reads the [CLS] row alone is asked before the layer computes the other rows,
+    and these for the sentences that stay (docs/answer-first.md): equal within float rounding.
 
     Returns:
         Per sentence the class probabilities after every iteration until it left, float64 [iterations, C].
@@ -40,6 +44,7 @@ def answer_leaving(
     backbone = model.backbone if isinstance(model, ExitModel) else model
     device = next(model.parameters()).device
     last = model.config.num_hidden_layers
+    earliest = min(earliest_exit(policy) or last, last)
     was_training = model.training
     model.eval()
     order = sorted(range(count), key=lambda i: len(ids[i]))
@@ -49,9 +54,15 @@ def answer_leaving(
         bias = backbone.attention_bias(hidden, batch.mask)
         rows, state = batch.index, ExitState(policy, len(batch.index))
         for iteration in range(1, last + 1):
-            hidden = backbone.layer(hidden, bias)
             head = model.head(iteration) if isinstance(model, ExitModel) else None
-            logits = backbone.classify(hidden) if head is None else head(hidden, bias, backbone)
+            # FastBERT's branch attends between all rows
+            split = answer_first and iteration >= earliest and not isinstance(head, Branch)
+            if split:
+                keys, values = backbone.keys_values(hidden)
+                output = backbone.rows(hidden[:, :1], keys, values, bias)
+            else:
+                output = backbone.layer(hidden, bias)
+            logits = backbone.classify(output) if head is None else head(output, bias, backbone)
             confidence = Confidence.from_logits(logits.float().cpu().double())
             leaves = state.step(confidence, last=iteration == last)
             for row, probabilities in zip(rows.tolist(), confidence.probabilities, strict=True):
@@ -59,10 +70,14 @@ def answer_leaving(
             stays = ~leaves
             if not bool(stays.any()):
                 break
-            if bool(leaves.any()):
-                rows, keep = rows[stays], stays.to(device)
-                hidden, bias = hidden[keep], None if bias is None else bias[keep]
-                state.keep(stays)
+            rows, keep = rows[stays], stays.to(device)
+            bias = None if bias is None else bias[keep]
+            state.keep(stays)
+            if split:
+                others = backbone.rows(hidden[keep, 1:], keys[keep], values[keep], bias)
+                hidden = torch.cat([output[keep], others], dim=1)
+            else:
+                hidden = output[keep]
         if progress is not None:
             progress(len(batch.index))
     model.train(was_training)
