@@ -37,12 +37,14 @@ LEAST_TENSOR = 10.0
 """dB; of every other named tensor."""
 LEAST_WEIGHT = 25.0
 """dB; of a weight of 8 bits; 6 dB less for every bit less."""
-MOST_SATURATED = 0.001
-"""Share of a tensor's values in an iteration."""
+MOST_SATURATED = 0.01
+"""Share of a tensor's values in an iteration; observers other than max let a part saturate on purpose."""
 LEAST_AGREEMENT = 0.9
 """Share of equal answers of the last iteration."""
 
 STREAM = ("embedding.hidden", "attention.hidden", "hidden", "logits")
+TABLES_OF_8_BITS = ("embedding.word", "embedding.position_type")
+"""They do not follow the scheme's ``weight_bits``."""
 OWN_ENDS = ("attention.exponentials", "exit.probabilities", "exit.entropy", "exit.entropy_raw")
 """The real quantities end where their integers do: nothing saturates."""
 ANSWERS = ("exit.decision", "exit.label")
@@ -121,20 +123,21 @@ class Quality:
     agreement: list[float] = field(default_factory=list)
     weight_bits: int = 8
 
-    def worst(self) -> list[tuple[str, int | None, float, float]]:
-        """(tensor, its worst iteration, SQNR there in dB, largest saturated share), worst tensor first.
+    def worst(self) -> list[tuple[str, int, float, float]]:
+        """(short name, row with the least SQNR, that one in dB, largest saturated share), worst tensor first.
 
-        The iteration is None for tensors of the embedding, which are made once.
+        Row r is iteration r + 1; tensors of the embedding, which are made once, have row 0 alone
+        (:func:`full_name`).
         """
         rows = []
         for name, values in self.sqnr.items():
-            place = min(range(len(values)), key=values.__getitem__)
-            iteration = None if name.startswith("embedding.") else place + 1
-            rows.append((name, iteration, values[place], max(self.saturated[name])))
+            row = min(range(len(values)), key=values.__getitem__)
+            rows.append((name, row, values[row], max(self.saturated[name])))
         return sorted(rows, key=lambda row: row[2])
 
     def warnings(self) -> list[str]:
-        """One line for every bound that is broken, in the order of the computation."""
+        """A line for every weight below its bound and one for all tensors below theirs, for all that saturate
+        and for answers that differ; empty where all is well."""
         return list(self._warnings())
 
     def as_dict(self) -> dict[str, Any]:
@@ -169,25 +172,51 @@ class Quality:
 
     def _warnings(self) -> Iterator[str]:
         for name, value in self.weights.items():
-            least = LEAST_WEIGHT if name.startswith("embedding.") else self.least_weight
+            least = LEAST_WEIGHT if name in TABLES_OF_8_BITS else self.least_weight
             if value < least:
                 yield f"{name} has an SQNR of {value:.1f} dB, below {least:g}"
-        for name, values in self.sqnr.items():
-            least = LEAST_STREAM if name in STREAM else LEAST_TENSOR
-            place = min(range(len(values)), key=values.__getitem__)
-            where = "" if name.startswith("embedding.") else f" in iteration {place + 1}"
-            if values[place] < least:
-                yield f"{name} has an SQNR of {values[place]:.1f} dB{where}, below {least:g}"
-            shares = self.saturated[name]
-            place = max(range(len(shares)), key=shares.__getitem__)
-            where = "" if name.startswith("embedding.") else f" in iteration {place + 1}"
-            if shares[place] > MOST_SATURATED:
-                yield f"{name} saturates in {shares[place]:.2%} of values{where}, above {MOST_SATURATED:.2%}"
+        places = list(self._places())
+        noisy = [place for place in places if self.sqnr[place[0]][place[1]] < least_sqnr(place[0])]
+        if noisy:
+            first, row = noisy[0]
+            worst, place, value, _ = self.worst()[0]
+            yield (
+                f"{len({name for name, _ in noisy})} of {len(self.sqnr)} named tensors have an SQNR below "
+                f"their bound: first {full_name(first, row)}, {self.sqnr[first][row]:.1f} dB, below "
+                f"{least_sqnr(first):g}; worst {full_name(worst, place)}, {value:.1f} dB"
+            )
+        clipped = [place for place in places if self.saturated[place[0]][place[1]] > MOST_SATURATED]
+        if clipped:
+            first, row = clipped[0]
+            worst, place = max(clipped, key=lambda at: self.saturated[at[0]][at[1]])
+            yield (
+                f"{len({name for name, _ in clipped})} of {len(self.sqnr)} named tensors saturate in more "
+                f"than {MOST_SATURATED:.0%} of their values: first {full_name(first, row)}, "
+                f"{self.saturated[first][row]:.1%}; worst {full_name(worst, place)}, "
+                f"{self.saturated[worst][place]:.1%}"
+            )
         if self.agreement and self.agreement[-1] < LEAST_AGREEMENT:
             yield (
                 f"float and golden agree on {self.agreement[-1]:.1%} of {self.sentences} sentences, "
                 f"below {LEAST_AGREEMENT:.0%}"
             )
+
+    def _places(self) -> Iterator[tuple[str, int]]:
+        """(tensor, row) in the order of the computation."""
+        once = [name for name in self.sqnr if name.startswith("embedding.")]
+        yield from ((name, 0) for name in once)
+        for row in range(len(self.agreement)):
+            yield from ((name, row) for name in self.sqnr if name not in once)
+
+
+def least_sqnr(short: str) -> float:
+    """The bound of a named tensor, dB."""
+    return LEAST_STREAM if short in STREAM else LEAST_TENSOR
+
+
+def full_name(short: str, row: int) -> str:
+    """Name of a tensor's row, counted from 0, with its iteration, counted from 1."""
+    return short if short.startswith("embedding.") else f"iteration.{row + 1}.{short}"
 
 
 def measure(
