@@ -140,8 +140,8 @@ def test_what_can_not_be_meant_is_refused(folder: Path, arguments: dict, message
 
 
 def test_a_folder_without_a_model_says_what_was_looked_for(tmp_path: Path, folder: Path):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds no golden checkpoint: no integer\.json"):
-        (tmp_path / "empty").mkdir()
         elbert.load(tmp_path / "empty")
     shutil.rmtree(folder / "integer")
     model = elbert.load(folder)
