@@ -23,7 +23,7 @@ from golden_model.integer.model import GoldenModel
 from golden_model.integer.synthetic import random_sentences
 from quant.calibrate import calibrate
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, shares, spread
-from quant.report.decisions.figures import MAX_TOKENS, decisions, principal_components
+from quant.report.decisions.figures import MAX_TOKENS, darkest, decisions, principal_components, robust_limits
 from quant.report.decisions.page import policy_line, render_page
 from quant.report.decisions.record import FloatRecorder, GoldenRecorder, Recorder, open_recorder
 from quant.report.decisions.svg import FIGURES, draw_all
@@ -88,7 +88,8 @@ def test_a_policy_applied_afterwards_decides_as_the_backend_does(
     if backend_name == "golden":
         assert torch.equal(found.confidences, expected.confidences)
     else:
-        torch.testing.assert_close(found.confidences, expected.confidences)
+        # the backend's float32 sums depend on who else is in the batch
+        torch.testing.assert_close(found.confidences, expected.confidences, rtol=0, atol=2e-6)
 
 
 def test_golden_logits_and_states_are_the_golden_models(model_folder: Path, data: TextDataset) -> None:
@@ -335,7 +336,12 @@ def test_the_same_data_give_the_same_bytes(model_folder: Path, data: TextDataset
 def test_every_policy_and_text_can_be_shown(
     recorder: Recorder, data: TextDataset, policy: ExitPolicy
 ) -> None:
-    data.texts[:3] = ["$w1 w2$ \\frac", "</script><b>w3</b> & \u2028", "w4 €"]
+    hostile = [
+        "$w1 w2$ \\frac",
+        "</script><b>w3</b> & \u2028\u2029",
+        "w4 € 🙂 [/b] {{ w5 }} <!-- \x00",
+    ]
+    data.texts[:3] = hostile
     found = describe(recorder, data, policy)
     with paper_style():
         for name in ("trajectories", "quadrants"):  # the others do not depend on the policy
@@ -346,6 +352,40 @@ def test_every_policy_and_text_can_be_shown(
     start = page.index('id="data">') + len('id="data">')
     embedded = json.loads(page[start : page.index("</script>", start)])
     assert embedded == json.loads(json.dumps(found))
+
+
+def test_names_of_all_kinds_are_text(recorder: Recorder, data: TextDataset) -> None:
+    attack = "</script><i>x</i>\"' [/b] 🙂"
+    found = decisions(
+        recorder, data, WINDOW, backend="float", model=attack, class_names=[attack, "up"], task=attack
+    )
+    found["data"]["source"] = attack
+    page = render_page(found)
+    assert page.count("</script>") == 2
+    assert "<i>" not in page
+    assert "&lt;/script&gt;&lt;i&gt;" in page  # as text
+
+
+def test_colours_end_where_most_words_do() -> None:
+    weights = torch.full((4, 30), 0.01, dtype=torch.float64)
+    weights[:, 0] = 0.7  # [CLS] itself
+    weights[2, 5:10] = torch.tensor([0.04, 0.05, 0.06, 0.07, 0.5])
+    special = [True, *[False] * 28, True]
+    top = darkest(weights, special)
+    assert top == round(float(weights[:, 1:29].quantile(0.98)), 4)
+    assert 0.01 < top < 0.07
+    assert darkest(weights, [True] * 30) == pytest.approx(0.7)  # no words: all count
+    assert darkest(torch.zeros(2, 3), [False] * 3) > 0
+
+
+def test_limits_leave_out_what_is_far_off() -> None:
+    points = np.stack([np.linspace(-1, 1, 1000), np.linspace(0, 4, 1000)], axis=1)
+    points[0] = [-500, 900]
+    (left, right), (lower, upper) = robust_limits(points.reshape(10, 100, 2))
+    assert -1.2 < left < -0.99 < 0.99 < right < 1.2
+    assert -0.3 < lower < 0.03 < 3.97 < upper < 4.3
+    (left, right), _ = robust_limits(np.zeros((3, 4, 2)))
+    assert left < 0 < right
 
 
 def test_formulas_in_a_sentence_are_drawn_as_text(
@@ -420,6 +460,58 @@ def test_the_command_writes_page_pictures_and_numbers(
     assert found["backend"] == backend_name
     assert found["policy"]["length"] == 2
     assert f"{100 * found['with_exit']['accuracy']:.2f} %" in page.read_text()
+
+
+def test_a_folder_holds_the_page_under_its_own_name(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    common = (
+        model_folder / "float" / "dev.tsv", "--model", model_folder, "--limit", "5", "--sentences", "5",
+        "--examples", "1",
+    )  # fmt: skip
+    for output, page in (("there", "there/decisions.html"), ("new/", "new/decisions.html"), ("new", None)):
+        code, text, error = run(*common, "--output", output, "--figures", "pdf,png")
+        assert code == 0, error
+        assert Path(page or "new/decisions.html").is_file()
+    assert {path.suffix for path in Path("there").iterdir()} == {".html", ".pdf", ".png"}
+    code, text, error = run(*common, "--output", "as.html", "--policy", "bias_1", "--window", "9")
+    assert code == 0, error
+    assert Path("as.html").is_file()
+    assert "window 9 is not shorter than the model's 4 iterations" in text
+    for arguments, message in (
+        (("--json", "there"), "--json there is a folder; name a file in it"),
+        (("--svg", "as.html"), "--svg as.html: as.html is a file, not a folder"),
+        (("--output", "as.html/p.html"), "--output as.html: as.html is a file, not a folder"),
+        (("--figures", "gif"), "'gif' is not one of svg, png, pdf"),
+    ):
+        _, _, error = run(*common, *arguments)
+        assert isinstance(error, ValueError)
+        assert message in str(error)
+
+
+def test_classes_of_a_table_are_found_by_name(model_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "my.tsv"
+    lines = (model_folder / "float" / "dev.tsv").read_text().splitlines()
+    table.write_text("\n".join([lines[0], *(f"{x[:-1]}{'BA'[int(x[-1])]}" for x in lines[1:])]) + "\n")
+    results = []
+    for names in (["a", "b"], ["b", "a"]):
+        for place in (model_folder, model_folder / "integer"):
+            (place / "labels.json").write_text(json.dumps(names))
+        numbers = tmp_path / f"{names[0]}.json"
+        code, _, error = run(
+            table, "--model", model_folder, "--output", tmp_path / "p.html", "--json", numbers, "--quiet"
+        )
+        assert code == 0, error
+        results.append(json.loads(numbers.read_text()))
+    one, two = results
+    assert [each["model"]["classes"] for each in results] == [["a", "b"], ["b", "a"]]
+    assert one["with_exit"]["accuracy"] == pytest.approx(1 - two["with_exit"]["accuracy"])
+    assert one["sentences"][0]["label"] == 1 - two["sentences"][0]["label"]
+    for found in results:
+        right = sum(found["exits"]["right"]) / found["data"]["sentences"]
+        assert right == pytest.approx(found["with_exit"]["accuracy"])
 
 
 def test_a_task_is_read_by_its_name(model_folder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ FLAGS = (
 SENTENCES = 24
 HOSTILE = (
     '</script><script>console.error("broken out")</script> '
-    '<img src=x onerror=console.error(1)> $w1$ & \u2028 "w2"'
+    '<img src=x onerror=console.error(1)> $w1$ & \u2028 \u2029 [/b] [red]w3[/] {{ 1 }} 🙂 \u202e "w2"'
 )
 FIGURES = ("trajectory", "entropy", "exits", "accuracy", "attention", "projection")
 
@@ -79,6 +80,7 @@ def open_page(browser: Any, page: Path, scheme: str = "light") -> None:
     wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # no scrolling to wait for
     media = {"features": [{"name": name, "value": value} for name, value in wishes.items()]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get("about:blank")  # the browser's own first page asks for files of its own
     for log in ("browser", "performance"):
         browser.get_log(log)
     browser.get(page.as_uri())
@@ -262,20 +264,52 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
     browser.find_element(By.ID, "attention-special").click()
     assert count(browser, "#attention-figure [data-token]") == entry["special"].count(False)
 
+    # colours end where most words do; what is beyond says what it is
+    entry, heads = found["attention"][2], found["model"]["heads"]
+    for head in ["mean", *map(str, range(heads))]:
+        set_value(browser, "attention-head", head, "change")
+        weights = entry["mean"] if head == "mean" else entry["weights"][int(head)]
+        top = entry["top"]["mean"] if head == "mean" else entry["top"]["weights"][int(head)]
+        words = [t for t, special in enumerate(entry["special"]) if not special]
+        beyond = [row[t] for row in weights for t in words if row[t] > top]
+        assert texts(browser, "#attention-figure .over") == [f"{math.floor(100 * v + 0.5)}" for v in beyond]
+        (legend,) = texts(browser, "#attention-legend")
+        assert f"{100 * top:.1f} %" in legend
+        assert ("and more" in legend) == bool(beyond)
+
     # projection
     def marks() -> list[str]:
         return attributes(browser, "#projection-figure [data-marks]", "d")
 
     assert sum(d.count("h0") + d.count("m0") for d in marks()) == found["data"]["sentences"]
     assert count(browser, "#projection-multiples button") == 4
+    mean_exit = round(found["with_exit"]["mean_exit_iteration"])
+    assert attributes(browser, "#projection-multiples [aria-pressed=true]", "value") == [str(mean_exit)]
+    set_value(browser, "iteration", "1", "input")
     first_marks = marks()
+    browser.find_element(By.ID, "together").click()
+    assert marks() != first_marks  # the same points on axes of all iterations
+    browser.find_element(By.ID, "together").click()
+    assert marks() == first_marks
     set_value(browser, "iteration", "3", "input")
     assert marks() != first_marks
+    box = browser.execute_script(
+        "const host = document.getElementById('projection-figure');"
+        "return [host.querySelector('.hit'), ...host.querySelectorAll('[data-marks]')]"
+        ".map((e) => e.getBBox()).map((b) => [b.x, b.y, b.x + b.width, b.y + b.height])"
+    )
+    frame = box[0]
+    for left, upper, right_end, lower in box[1:]:  # crosses reach a little over the frame
+        assert left > frame[0] - 4
+        assert upper > frame[1] - 4
+        assert right_end < frame[2] + 4
+        assert lower < frame[3] + 4
     share = found["accuracy"]["all"]["accuracy"][2]
     assert texts(browser, "#iteration-value") == [f"3 of 4, {100 * share:.1f} % right"]
     assert attributes(browser, "#projection-multiples [aria-pressed=true]", "value") == ["3"]
     browser.find_element(By.ID, "play").click()
     assert texts(browser, "#play") == ["pause"]
+    assert browser.execute_script("return document.getElementById('together').checked")
     browser.find_element(By.ID, "play").click()
     assert texts(browser, "#play") == ["play"]
 

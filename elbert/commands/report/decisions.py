@@ -9,9 +9,15 @@ import typer
 
 from elbert import options, policies
 from elbert.bundled import BUNDLED
+from elbert.hints import hint_policy, hint_truncated
+from elbert.outputs import check_files, check_folder, file_in
 from elbert.progress import bars
 from elbert.results import deliver
 from elbert.tables import print_table
+from golden_model.files import write_json
+
+PAGE = "decisions.html"
+"""Name of the page in a folder."""
 
 
 def decisions(
@@ -28,8 +34,17 @@ def decisions(
     margin: options.MarginOption = policies.MARGIN,
     value_range: options.RangeOption = policies.RANGE,
     patience: options.PatienceOption = policies.PATIENCE,
-    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("runs/report/decisions.html"),
-    svg: Annotated[Path | None, typer.Option(help="Folder of the SVG files; by default the page's.")] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help=f"The page to write; in a folder (one that is there, or ends in /) it is called {PAGE}.",
+        ),
+    ] = f"runs/report/{PAGE}",
+    svg: Annotated[Path | None, typer.Option(help="Folder of the figures; by default the page's.")] = None,
+    figures: Annotated[
+        str, typer.Option(help="Formats of the figures, with commas between: svg, png, pdf.")
+    ] = "svg",
     sentences: Annotated[
         int, typer.Option(min=1, max=2000, help="Sentences shown one by one; figures are over all.")
     ] = 200,
@@ -45,15 +60,21 @@ def decisions(
     json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """One web page, and SVG files, of when and why each sentence leaves."""
+    """One web page, and figures for a paper, of when and why each sentence leaves."""
     from golden_model.data.tables import Columns
     from golden_model.data.tasks import find_task, open_data
-    from golden_model.evaluation.backends import label_names
     from quant.report.decisions.figures import decisions as describe
     from quant.report.decisions.page import write_page
     from quant.report.decisions.record import open_recorder
     from quant.report.decisions.svg import draw_all
+    from quant.style import figure_suffixes
 
+    page = file_in(output, PAGE)
+    folder = svg or page.parent
+    check_files(json=json_file)
+    check_folder("output", page.parent)
+    check_folder("svg", folder)
+    suffixes = figure_suffixes(figures)
     options.use_threads(threads)
     chosen = policies.make_policy(
         policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
@@ -71,13 +92,14 @@ def decisions(
             model=model,
             sentences=sentences,
             examples=examples,
-            class_names=None if task else label_names(model),
             task=task,
             metric=find_task(task).metric if task else "accuracy",
             progress=progress,
         )
-    write_page(result, output)
-    written = [output, *draw_all(result, svg or output.parent)]
+    if json_file is not None:
+        write_json(json_file, result)
+    write_page(result, page)
+    written = [page, *draw_all(result, folder, suffixes, bars(quiet))]
     if json_file is not None:
         written.append(json_file)
 
@@ -85,4 +107,8 @@ def decisions(
         files = [(path, f"{path.stat().st_size / 1000:.0f}") for path in written]
         print_table("Written", ["file", "kB"], files)
 
-    deliver(result, json_file, None if quiet else show)
+    deliver(result, None, None if quiet else show)
+    if not quiet:
+        evaluated = result["with_exit"]
+        hint_policy(chosen, evaluated["iterations"])
+        hint_truncated(evaluated["truncated"], evaluated["samples"], evaluated["max_length"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ MAX_TOKENS = 40
 """Columns of an attention map; what a sentence has beyond them is summed in one more."""
 MAX_TEXT = 400
 """Characters of a sentence shown."""
+OUTSIDE = 0.005
+"""Share of the projection's points that either end of an axis may leave out; they stand at the frame."""
+SHADED = 0.98
+"""Share of a map's words that its colours reach up to; one cell does not pale all others."""
 EXAMPLE_LENGTHS = range(7, 25)
 """Token counts preferred for attention maps: enough to see, few enough to read."""
 
@@ -56,7 +61,7 @@ def decisions(
         model: The model folder, for its name.
         sentences: Sentences described one by one; aggregates are always over all.
         examples: Sentences with attention.
-        class_names: Names of the classes; by default the data's.
+        class_names: Names of the classes; by default the model's, or the data's where it has none.
         task: Name of the task the data came from, for the record.
         metric: The primary one, of ``golden_model.data.metrics.METRICS``.
         progress: Told how many more sentences are done.
@@ -72,6 +77,8 @@ def decisions(
     without_exit = evaluate(recorder, data, ExitPolicy(), None, metric)
     recording = recorder.recording
     assert recording is not None  # evaluate has just filled it
+    match = data.match(recorder.label_names, config.num_labels)
+    data = replace(data, labels=[match.classes[label] for label in data.labels])
     labels = torch.tensor(data.labels, dtype=torch.int64)
     answers = recording.answers(policy)
     exits: list[int] = answers.exits.tolist()
@@ -80,7 +87,7 @@ def decisions(
     groups = [quadrant(a, b) for a, b in zip(right.tolist(), (last == labels).tolist(), strict=True)]
     encoded = tokenize(data, recorder)
     rows = spread(groups, exits, sentences)
-    names = list(class_names or data.label_names)[: config.num_labels]
+    names = list(class_names or recorder.label_names or match.titles)[: config.num_labels]
     names += [str(i) for i in range(len(names), config.num_labels)]
     return {
         "header": header(None, recorder.sha256),
@@ -238,10 +245,31 @@ def _attention(
             weights = torch.cat([weights[..., :MAX_TOKENS], rest], dim=-1)
         by_head = weights.transpose(0, 1)
         result.append(
-            {"row": row, "tokens": tokens, "special": special, "weights": _rounded(by_head),
-             "mean": _rounded(by_head.mean(0))}
-        )  # fmt: skip
+            {
+                "row": row,
+                "tokens": tokens,
+                "special": special,
+                "weights": _rounded(by_head),
+                "mean": _rounded(by_head.mean(0)),
+                "top": {
+                    "mean": darkest(by_head.mean(0), special),
+                    "weights": [darkest(head, special) for head in by_head],
+                },
+            }
+        )
     return result
+
+
+def darkest(weights: Tensor, special: Sequence[bool]) -> float:
+    """Where a map's colours end: at the :data:`SHADED` quantile of its words, which [CLS] itself outshines.
+
+    Args:
+        weights: Float64 [iterations, tokens].
+        special: Of each token, whether it is no word; where no token is one, all count.
+    """
+    words = weights[:, [not each for each in special]]
+    values = words if words.numel() else weights
+    return round(max(float(values.quantile(SHADED)), 10.0**-DIGITS), DIGITS)
 
 
 def principal_components(hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -265,8 +293,20 @@ def principal_components(hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (flat @ two.T).reshape(*hidden.shape[:2], 2), share
 
 
+def robust_limits(points: np.ndarray) -> list[list[float]]:
+    """Ends of both axes that hold all but the outermost :data:`OUTSIDE` of points [..., 2] at either end."""
+    flat = points.reshape(-1, 2)
+    low, high = np.quantile(flat, (OUTSIDE, 1 - OUTSIDE), axis=0)
+    room = np.where(high > low, 0.05 * (high - low), 0.5)
+    return np.round(np.stack([low - room, high + room], axis=1), 3).tolist()
+
+
 def _projection(recording: Recording, exits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Points [iterations][sentences][2]; ``wrong`` is of each iteration's own answer."""
+    """Points [iterations][sentences][2]; ``wrong`` is of each iteration's own answer.
+
+    ``limits`` are of the axes, of all iterations and of each; ``first`` is the iteration to begin with: the
+    mean exit, where the classes have come apart.
+    """
     points, share = principal_components(recording.hidden.numpy())
     rows = evenly(range(len(labels)), MAX_POINTS)
     return {
@@ -276,6 +316,11 @@ def _projection(recording: Recording, exits: Tensor, labels: Tensor) -> dict[str
         "exits": exits[rows].tolist(),
         "wrong": (recording.confidence.label[:, rows] != labels[rows]).int().tolist(),
         "points": np.round(points[:, rows], 3).tolist(),
+        "limits": {
+            "all": robust_limits(points[:, rows]),
+            "each": [robust_limits(each[rows]) for each in points],
+        },
+        "first": round(float(exits.double().mean())),
     }
 
 

@@ -83,6 +83,7 @@ class Recorder(Backend, Protocol):
     """A backend for ``golden_model.evaluation`` that computes everything once and remembers it."""
 
     recording: Recording | None
+    label_names: list[str] | None
 
     def attention(self, sentence: Sentence) -> Tensor:
         """Attention paid by [CLS] to every token: float64 [iterations, heads, tokens], rows sum to 1."""
@@ -96,6 +97,7 @@ class _Recorder:
         self.config = backend.config
         self.tokenizer = backend.tokenizer
         self.sha256: str = backend.sha256
+        self.label_names: list[str] | None = backend.label_names
         self.recording: Recording | None = None
 
     def answer(

@@ -1,9 +1,9 @@
-"""The figures as SVG files for a paper, drawn by matplotlib from the numbers of ``figures.decisions``."""
+"""The figures as files for a paper, drawn by matplotlib from the numbers of ``figures.decisions``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from golden_model.progress import Bars, silent
 from quant.report.decisions.choose import evenly
 from quant.style import CLASSES, GREY, RIGHT, WRONG, paper_style, save_figure
 
@@ -29,14 +30,25 @@ _PLATE = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
 """Behind text that stands among lines."""
 
 
-def draw_all(data: dict[str, Any], folder: Path | str) -> list[Path]:
-    """Writes every figure into a folder; returns the files. The same data give the same bytes."""
+def draw_all(
+    data: dict[str, Any], folder: Path | str, suffixes: Sequence[str] = (".svg",), bars: Bars = silent
+) -> list[Path]:
+    """Writes every figure into a folder; returns the files. The same data give the same bytes.
+
+    Args:
+        data: Of ``figures.decisions``.
+        folder: Made if needed.
+        suffixes: Of ``quant.style.SUFFIXES``.
+        bars: Shows how far it is.
+    """
     written = []
-    with paper_style():
+    with paper_style(), bars("figures", len(FIGURES) * len(suffixes)) as progress:
         for name, draw in FIGURES.items():
-            path = Path(folder) / f"{name}.svg"
-            save_figure(draw(data), path)
-            written.append(path)
+            figure = draw(data)
+            for suffix in suffixes:
+                written.append(Path(folder) / f"{name}{suffix}")
+                save_figure(figure, written[-1])
+                progress(1)
     return written
 
 
@@ -215,7 +227,10 @@ def quadrants(data: dict[str, Any]) -> Figure:
 
 
 def attention(data: dict[str, Any]) -> Figure:
-    """Attention of [CLS] over the tokens, mean of the heads, iterations downwards."""
+    """Attention of [CLS] over the tokens, mean of the heads, iterations downwards.
+
+    Colours end where most words do (``figures.darkest``); what is beyond has the last one.
+    """
     maps = data["attention"][:MAPS]
     rows = math.ceil(len(maps) / 2)
     figure = Figure(figsize=(WIDTH, 2.75 * rows))
@@ -225,7 +240,8 @@ def attention(data: dict[str, Any]) -> Figure:
     for axes in list(panels.flat)[len(maps) :]:
         axes.set_axis_off()
     for axes, entry in zip(panels.flat, maps, strict=False):
-        image = axes.imshow(entry["mean"], aspect="auto", cmap="cividis", vmin=0)
+        top = entry["top"]["mean"]
+        image = axes.imshow(entry["mean"], aspect="auto", cmap="cividis", vmin=0, vmax=top)
         image.set_extent((0.5, len(entry["tokens"]) + 0.5, last + 0.5, 0.5))
         sentence = sentences[entry["row"]]
         axes.axhline(sentence["exit"] + 0.5, color="white", linewidth=1.4)
@@ -238,7 +254,8 @@ def attention(data: dict[str, Any]) -> Figure:
         answer = data["model"]["classes"][sentence["answer"]]
         axes.set_title(f"{answer} ({verdict}), left after iteration {sentence['exit']}")
         axes.set_ylabel(ITERATION)
-        bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
+        beyond = any(value > top for row in entry["mean"] for value in row)
+        bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02, extend="max" if beyond else "neither")
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(labelsize=6)
         bar.set_label("attention of [CLS]", fontsize=6.5)
@@ -274,6 +291,8 @@ def projection(data: dict[str, Any]) -> Figure:
                 )  # fmt: skip
         share = data["accuracy"]["all"]["accuracy"][index]
         axes.set_title(f"iteration {index + 1}, {100 * share:.1f} % right", fontsize=7)
+        axes.set_xlim(found["limits"]["all"][0])
+        axes.set_ylim(found["limits"]["all"][1])
         axes.tick_params(labelsize=6)
     figure.supxlabel(f"first component ({100 * found['explained'][0]:.1f} % of the variance)", fontsize=8)
     figure.supylabel(f"second component ({100 * found['explained'][1]:.1f} %)", fontsize=8)
@@ -294,4 +313,4 @@ FIGURES: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "attention": attention,
     "projection": projection,
 }
-"""File name (without .svg) to what draws it."""
+"""File name (without suffix) to what draws it."""

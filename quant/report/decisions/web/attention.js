@@ -8,7 +8,9 @@ function drawAttention() {
   const s = byRow.get(entry.row);
   const weights = attention.head === "mean" ? entry.mean : entry.weights[Number(attention.head)];
   const shown = entry.tokens.map((_, t) => t).filter((t) => attention.special || !entry.special[t]);
-  const top = Math.max(1e-4, ...weights.flatMap((row) => shown.map((t) => row[t])));
+  // The colours end where most words do: [CLS] itself, which outshines them, gets the last one and its number.
+  const top = attention.head === "mean" ? entry.top.mean : entry.top.weights[Number(attention.head)];
+  const beyond = weights.some((row) => shown.some((t) => row[t] > top));
   const [left, right, above] = [58, 128, 8];
   const width = Math.max(host.clientWidth, 320);
   const cell = Math.min(56, (width - left - right) / Math.max(1, shown.length));
@@ -22,12 +24,15 @@ function drawAttention() {
     const y = above + i * high;
     root.append(svg("text", { class: i + 1 === s.exit ? "strong" : "", x: left - 8, y: y + high / 2 + 4, "text-anchor": "end" }, String(i + 1)));
     shown.forEach((t, n) => {
-      const share = Math.round((1000 * row[t]) / top) / 10;
+      const share = Math.min(100, Math.round((1000 * row[t]) / top) / 10);
       const text = `iteration ${i + 1}, “${entry.tokens[t]}”: ${percent(row[t], 2)} of the attention`;
       root.append(svg("rect", {
         class: "cell", x: left + n * cell, y, width: Math.max(1, cell - 1), height: high - 1, "data-value": row[t],
         style: `fill:color-mix(in oklab, var(--heat) ${share}%, var(--band))`, ...says(text),
       }));
+      if (row[t] > top && cell >= 20) root.append(svg("text", {
+        class: "over", x: left + (n + 0.5) * cell - 0.5, y: y + high / 2 + 3.5, "text-anchor": "middle", "pointer-events": "none",
+      }, String(Math.round(100 * row[t]))));
     });
     const p = s.trueClass[i];
     root.append(svg("text", { x: end + 10, y: y + high / 2 + 4, class: i + 1 === s.exit ? "strong" : "" }, p.toFixed(2)));
@@ -47,7 +52,8 @@ function drawAttention() {
   const legend = html("div", { class: "key", id: "attention-legend" }, html("span", {}, "0"),
     html("span", { style: `flex:0 0 140px;height:.8em;margin-top:.35em;border-radius:2px;background:linear-gradient(90deg,${
       steps.map((i) => `color-mix(in oklab, var(--heat) ${Math.round((100 * i) / 23)}%, var(--band))`).join(",")})` }),
-    html("span", {}, percent(top, 1)), html("span", {}, "share of [CLS]'s attention"));
+    html("span", {}, percent(top, 1) + (beyond ? " and more" : "")),
+    html("span", {}, "share of [CLS]'s attention" + (beyond ? "; cells beyond the colours carry their number, in %" : "")));
   const note = html("p", { class: "caption" }, "“", s.text, "” · ", html("strong", {}, CLASSES[s.answer]), ", ", verdictOf(s.right), `, left after iteration ${s.exit}`);
   host.replaceChildren(note, legend, root);
 }

@@ -19,6 +19,7 @@ byId("attention-sentence").addEventListener("change", (event) => { attention.ind
 byId("attention-head").addEventListener("change", (event) => { attention.head = event.target.value; drawAttention(); });
 byId("attention-special").addEventListener("change", (event) => { attention.special = !event.target.checked; drawAttention(); });
 byId("iteration").addEventListener("input", (event) => { stop(); show(Number(event.target.value)); });
+byId("together").addEventListener("change", (event) => { stop(); together(event.target.checked); });
 byId("play").addEventListener("click", play);
 addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hide(); });
 addEventListener("scroll", () => { if (tip.follows) tip.hide(); }, { passive: true });

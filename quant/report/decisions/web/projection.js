@@ -1,14 +1,12 @@
 // Section 6: [CLS] states in the plane of two principal components.
 
 const cloud = data.projection;
-const projection = { iteration: 1, timer: null };
+const projection = { iteration: cloud.first, together: false, timer: null };
 
-const bounds = [0, 1].map((axis) => {
-  const values = cloud.points.flatMap((points) => points.map((point) => point[axis]));
-  const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
-  const room = 0.04 * (high - low || 1);
-  return { from: low - room, to: high + room };
-});
+// Axes of one iteration, or of all together; the few points outside stand at the frame.
+const boundsOf = (iteration) => (iteration === null ? cloud.limits.all : cloud.limits.each[iteration - 1])
+  .map(([from, to]) => ({ from, to }));
+const within = ({ from, to }, at) => (value) => at(Math.min(to, Math.max(from, value)));
 
 const cross = (x, y, r) => `M${(x - r).toFixed(1)} ${(y - r).toFixed(1)}l${2 * r} ${2 * r}m0 ${-2 * r}l${-2 * r} ${2 * r}`;
 
@@ -40,13 +38,15 @@ function drawProjection() {
   host.replaceChildren(
     key(...CLASSES.map((name, c) => [classColour(c), name, "round"]), [null, "✗ wrong at this iteration"], [null, "faint: has left already"]),
     figure);
+  const bounds = boundsOf(projection.together ? null : i);
   const axis = (bound, n) => ({
     ...bound, ticks: ticks(bound.from, bound.to, 5), label: `component ${n + 1} (${percent(cloud.explained[n])} of the variance)`,
   });
-  const { root, atX, atY, x0, x1, y0, y1 } = axes(figure, {
+  const { root, x0, x1, y0, y1, ...at } = axes(figure, {
     height: Math.max(300, Math.min(460, host.clientWidth * 0.8)), description: `Hidden states after iteration ${i}`,
     x: axis(bounds[0], 0), y: axis(bounds[1], 1),
   });
+  const [atX, atY] = [within(bounds[0], at.atX), within(bounds[1], at.atY)];
   root.append(...marks(i, atX, atY, 3));
   const chosen = svg("circle", { class: "line", style: "stroke:var(--ink)", "stroke-width": 1.5, r: 0 });
   root.append(chosen);
@@ -81,8 +81,9 @@ function drawProjection() {
 
 function drawMultiples() {
   const [width, height] = [120, 92];
-  const atX = scale(bounds[0].from, bounds[0].to, 2, width - 2);
-  const atY = scale(bounds[1].from, bounds[1].to, height - 2, 2);
+  const [x, y] = boundsOf(null);
+  const atX = within(x, scale(x.from, x.to, 2, width - 2));
+  const atY = within(y, scale(y.from, y.to, height - 2, 2));
   byId("projection-multiples").replaceChildren(...ITERATIONS.map((i) => html("button", {
     type: "button", value: i, "aria-label": `show iteration ${i}`, onclick: () => { stop(); show(i); },
   }, `${i} · ${percent(data.accuracy.all.accuracy[i - 1])}`,
@@ -94,6 +95,12 @@ function show(iteration) {
   drawProjection();
 }
 
+function together(wanted) {
+  projection.together = wanted;
+  byId("together").checked = wanted;
+  drawProjection();
+}
+
 function stop() {
   clearInterval(projection.timer);
   projection.timer = null;
@@ -102,6 +109,7 @@ function stop() {
 
 function play() {
   if (projection.timer !== null) { stop(); return; }
+  together(true); // what moves is seen on axes that stay
   if (projection.iteration === LAST) show(1);
   byId("play").textContent = "pause";
   projection.timer = setInterval(() => {
