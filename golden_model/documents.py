@@ -10,7 +10,7 @@ from typing import Any
 _POINTER = b"version https://git-lfs"
 
 _quoting = reprlib.Repr()
-_quoting.maxstring = _quoting.maxother = 60
+_quoting.maxstring = _quoting.maxother = 100
 
 
 def quote(value: Any) -> str:

@@ -63,11 +63,10 @@ def read_config(folder: Path, num_labels: int | None = None) -> AlbertConfig:
     raw = read_object(path)
     kind = raw.get("model_type")
     if kind is not None and kind != "albert":
-        hint = (
-            f"; a BERT can teach one: elbert train DATA --teacher {shlex.quote(str(folder))} --soft 0.5"
-            if kind == "bert"
-            else ""
-        )
+        hint = ""
+        if kind == "bert":
+            teach = f"elbert train DATA --teacher {shlex.quote(str(folder))} --soft 0.5 --output RUN"
+            hint = f"; a BERT can teach one: {teach}"
         raise ValueError(
             f"{path} is of a {architecture(folder) or quote(kind)} (model_type {quote(kind)}); "
             f"ELBERT reads an AlbertForSequenceClassification{hint}"
@@ -178,9 +177,12 @@ def _with_hugging_face_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def _train_one(folder: Path) -> str:
+    return f"train one on your data: elbert train DATA --init {shlex.quote(str(folder))} --output RUN"
+
+
 def _what_is_missing(folder: Path, tensors: dict[str, Tensor], refused: list[str], count: int) -> str:
     """Why a checkpoint lacks weights, and what to do."""
-    way = f"train one on your data: elbert train DATA --init {shlex.quote(str(folder))} --output RUN"
     kind = architecture(folder)
     if not tensors:
         return f"{folder} holds no tensor at all"
@@ -195,7 +197,9 @@ def _what_is_missing(folder: Path, tensors: dict[str, Tensor], refused: list[str
                 what = "is an ALBERT without a head"
             else:
                 what = f"is an {kind}"
-            return f"{folder} {what}: it has no {' and no '.join(lacking)} to answer with; {way}"
+            return (
+                f"{folder} {what}: it has no {' and no '.join(lacking)} to answer with; {_train_one(folder)}"
+            )
         return f"{folder} lacks {len(refused)} of {count} weights, first {quote(refused[0])}"
     first = min(tensors)
     words = [name for name in tensors if name.endswith("embeddings.word_embeddings.weight")]
@@ -220,6 +224,9 @@ def _what_is_missing(folder: Path, tensors: dict[str, Tensor], refused: list[str
 
 def _other_shape(folder: Path, name: str, value: Tensor, wanted: Tensor, classes: int) -> str:
     found, expected = tuple(value.shape), tuple(wanted.shape)
+    kind = architecture(folder)
+    if name.startswith("classifier.") and kind not in (None, AlbertForSequenceClassification.__name__):
+        return f"{folder} is an {kind}: it has no classifier of sentences; {_train_one(folder)}"
     if name.startswith("classifier.") and found[1:] == expected[1:] and found:
         return (
             f"{folder}: {CONFIG_FILE} says {classes} classes, {name} has {found[0]}: correct id2label or "
