@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from golden_model.exits import ExitPolicy
 
 
-def hint(text: str) -> None:
-    """Says it on stderr."""
-    typer.echo(f"note: {text}", err=True)
+def hint(text: str, kind: str = "note") -> None:
+    """Says it on stderr: a ``note``, or a ``warning``."""
+    typer.echo(f"{kind}: {text}", err=True)
 
 
 def hint_policy(policy: ExitPolicy, iterations: int) -> None:

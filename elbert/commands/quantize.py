@@ -9,28 +9,18 @@ import typer
 
 from elbert import options
 from elbert.progress import bars
-from elbert.tables import print_table
-
-
-def choose_sentences(count: int, samples: int, seed: int) -> list[int]:
-    """Row numbers of ``samples`` different rows of ``count``, by a generator of its own.
-
-    Raises:
-        ValueError: ``samples`` is not in 1..count.
-    """
-    import torch
-
-    if not 1 <= samples <= count:
-        raise ValueError(f"samples {samples} is not in 1..{count}, the rows of the data")
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(count, generator=generator)[:samples].tolist()
+from elbert.results import deliver
 
 
 def quantize(
     float_dir: Annotated[Path, typer.Argument(help="Folder of the float checkpoint.")],
     output_dir: Annotated[Path, typer.Argument(help="Folder of the integer checkpoint to write.")],
     data: Annotated[
-        str | None, typer.Option(help="Sentences to calibrate on: a table, or a folder with a train split.")
+        str | None,
+        typer.Option(
+            help="Sentences to calibrate on: a table, with or without labels, a text file with a sentence a "
+            "line, or a folder with a train split."
+        ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="A task instead of --data: its train split.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Sentences to calibrate on.")] = 256,
@@ -52,56 +42,76 @@ def quantize(
     text_column: options.TextColumnOption = None,
     pair_column: options.PairColumnOption = None,
     label_column: options.LabelColumnOption = None,
+    header: options.HeaderOption = True,
+    encoding: options.EncodingOption = "utf-8",
+    threads: options.ThreadsOption = None,
     json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Calibrates a float checkpoint and writes the integer one."""
-    from golden_model.data.tables import Columns
-    from golden_model.data.tasks import check_source, open_data
-    from golden_model.files import sha256_of, write_json
+    """Calibrates a float checkpoint, writes the integer one, and says what that costs tensor by tensor.
+
+    Warns where a tensor or a weight falls below its bound; the integers do not depend on the threads.
+    """
+    from elbert.hints import hint
+    from elbert.show.quantisation import print_quantisation
+    from golden_model.data.tables import Columns, load_texts
+    from golden_model.data.tasks import check_source, load_task
+    from golden_model.files import sha256_of
     from golden_model.float.albert import load_float
+    from golden_model.float.weights import stored_sha256
     from golden_model.integer.checkpoint import TENSOR_FILE
-    from golden_model.provenance import header
+    from golden_model.locks import held
+    from golden_model.provenance import header as result_header
     from quant.calibrate import calibrate
+    from quant.quality import QUALITY_SENTENCES, measure
+    from quant.samples import choose_samples
     from quant.schemes import Scheme
 
+    options.use_threads(threads)
     scheme = Scheme(weight_bits, weight_observer, observer, percentile, equalize, correct_bias)
-    columns = Columns(text_column, pair_column, label_column)
+    columns = Columns(text_column, pair_column, label_column, header, encoding)
     check_source(data, task)
     if eval_task and task is None:
         raise ValueError("--eval-task compares on the dev split of --task: name one")
     model, tokenizer, config = load_float(float_dir)
-    rows = open_data(data, task, "train", columns if task is None else None)  # else --eval's
-    chosen = choose_sentences(len(rows), samples, seed)
+    rows = load_task(task, "train") if task is not None else load_texts(str(data), "train", columns)
+    chosen = choose_samples(len(rows), samples, seed)
     sentences = tokenizer.encode_many(
         [rows.texts[i] for i in chosen],
         config.max_position_embeddings,
         None if rows.pairs is None else [rows.pairs[i] for i in chosen],
     )
     provenance = {
-        "float_sha256": sha256_of(float_dir / "model.safetensors"),
+        "float_sha256": stored_sha256(float_dir),
         "data_sha256": rows.sha256,
-        "samples": samples,
+        "samples": len(chosen),
         "seed": seed,
     }
-    with bars(quiet)("calibration", samples) as progress:
+    with bars(quiet)("calibration", len(chosen)) as progress:
         checkpoint = calibrate(model, sentences, scheme, provenance, progress)
-    checkpoint.save(output_dir, copy_from=float_dir)
-    digest = sha256_of(output_dir / TENSOR_FILE)
-    record: dict[str, Any] = {
-        "header": header(seed, digest),
-        "scheme": scheme.as_dict(),
-        "provenance": provenance,
-        "bytes": (output_dir / TENSOR_FILE).stat().st_size,
-        "evaluation": None,
-    }
-    if eval_file is not None or eval_task:
-        compared = None if eval_file is not None else task
-        record["evaluation"] = _compare(float_dir, output_dir, eval_file, compared, columns, limit, quiet)
-    if json_file is not None:
-        write_json(json_file, record)
+    quality = measure(model, checkpoint, sentences[:QUALITY_SENTENCES])
+    with held(output_dir):
+        checkpoint.save(output_dir, copy_from=float_dir)
+        record: dict[str, Any] = {
+            "header": result_header(seed, sha256_of(output_dir / TENSOR_FILE)),
+            "scheme": scheme.as_dict(),
+            "provenance": provenance,
+            "bytes": (output_dir / TENSOR_FILE).stat().st_size,
+            "quality": quality.as_dict(),
+            "evaluation": None,
+        }
+        if eval_file is not None or eval_task:
+            compared = None if eval_file is not None else task
+            place = columns if eval_file is not None else None
+            record["evaluation"] = _compare(float_dir, output_dir, eval_file, compared, place, limit, quiet)
+    deliver(record, json_file, None if quiet else lambda: print_quantisation(record, quality, output_dir))
+    for warning in quality.warnings():
+        hint(warning, "warning")
     if not quiet:
-        typer.echo(f"{output_dir}: {record['bytes'] / 1e6:.1f} MB of integers, sha256 {digest[:16]}")
+        if len(chosen) < samples:
+            hint(f"{rows.source} holds {len(rows)} rows: all of them were used, {samples} were asked for")
+        if sentences.note is not None:
+            hint(sentences.note)
 
 
 def _compare(
@@ -113,37 +123,21 @@ def _compare(
     limit: int | None,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Accuracy of both forms per iteration; printed unless quiet."""
+    """Accuracy of both forms per iteration."""
     from golden_model.evaluation.score import evaluate_file
 
     results = {
         backend: evaluate_file(
-            backend,
-            folder,
-            file,
-            task=task,
-            columns=None if task is not None else columns,
-            limit=limit,
-            bars=bars(quiet),
+            backend, folder, file, task=task, columns=columns, limit=limit, bars=bars(quiet)
         )
         for backend, folder in (("float", float_dir), ("golden", output_dir))
     }
     lists = {name: result["accuracy_per_iteration"] for name, result in results.items()}
-    loss = 100 * (lists["float"][-1] - lists["golden"][-1])
-    if not quiet:
-        rows = [
-            (i + 1, round(100 * f, 2), round(100 * g, 2), round(100 * (g - f), 2))
-            for i, (f, g) in enumerate(zip(lists["float"], lists["golden"], strict=True))
-        ]
-        print_table(
-            f"Accuracy on {results['float']['samples']} sentences, %",
-            ["iteration", "float", "golden", "difference"],
-            rows,
-        )
     return {
         "data": results["float"]["data"],
         "samples": results["float"]["samples"],
+        "classes": results["float"]["classes"],
         "float": lists["float"],
         "golden": lists["golden"],
-        "points_lost": loss,
+        "points_lost": 100 * (lists["float"][-1] - lists["golden"][-1]),
     }

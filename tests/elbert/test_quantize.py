@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from elbert.cli import build_app
-from elbert.commands.quantize import choose_sentences
 from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
 from golden_model.text.tokenizer import ElbertTokenizer
@@ -72,7 +72,6 @@ def test_quantize_is_reproducible_and_follows_its_options(float_folder: Path, tm
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--samples", "51"], "samples 51 is not in 1..50"),
         (["--samples", "5", "--weight-bits", "3"], "weight_bits 3"),
         (["--samples", "5", "--observer", "median"], "observer 'median'"),
     ],
@@ -87,10 +86,51 @@ def test_wrong_options_are_named_and_write_nothing(
     assert not (tmp_path / "integer").exists()
 
 
-def test_sentences_are_chosen_once_each() -> None:
-    chosen = choose_sentences(100, 30, seed=5)
-    assert len(set(chosen)) == 30
-    assert set(chosen) <= set(range(100))
-    assert chosen == choose_sentences(100, 30, seed=5) != choose_sentences(100, 30, seed=6)
-    with pytest.raises(ValueError, match="samples 0"):
-        choose_sentences(3, 0, seed=0)
+def test_the_cost_is_reported_per_tensor_and_iteration(float_folder: Path, tmp_path: Path) -> None:
+    record_file = tmp_path / "record.json"
+    code, text, _ = run(
+        float_folder, tmp_path / "integer", "--data", float_folder, "--json", record_file, "--samples", 12
+    )
+    assert code == 0, text
+    quality = json.loads(record_file.read_text())["quality"]
+    assert len(quality["tensors"]["attention.scores"]["sqnr_db"]) == 4
+    assert set(quality["tensors"]["hidden"]) == {"sqnr_db", "saturated", "range_used"}
+    assert "attention.query.weight" in quality["weights_sqnr_db"]
+    for title in ("worst first", "Weights", "attention.scores"):
+        assert title in text
+
+
+def test_a_damaged_row_is_said(float_folder: Path, tmp_path: Path) -> None:
+    path = float_folder / "model.safetensors"
+    tensors = load_file(path)
+    name = "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight"
+    tensors[name][3] *= 1000
+    save_file(tensors, path, {"format": "pt"})
+    code, text, _ = run(
+        float_folder, tmp_path / "integer", "--data", float_folder, "--samples", 12, "--quiet"
+    )
+    assert code == 0
+    assert "warning: " in text
+    assert "SQNR" in text
+
+
+@pytest.mark.parametrize("form", ["plain text", "table without labels"])
+def test_calibration_needs_no_labels_and_takes_the_rows_there_are(
+    float_folder: Path, tmp_path: Path, form: str
+) -> None:
+    lines = [f"w{i} w{i + 1}" for i in range(9)]
+    path = tmp_path / ("mine.txt" if form == "plain text" else "mine.tsv")
+    head = [] if form == "plain text" else ["text"]
+    path.write_text("\n".join(head + lines) + "\n")
+    code, text, _ = run(float_folder, tmp_path / "integer", "--data", path, "--samples", 100)
+    assert code == 0, text
+    assert IntegerCheckpoint.load(tmp_path / "integer").metadata["calibration"]["sentences"] == 9
+    assert "holds 9 rows" in text
+
+
+def test_tables_of_other_encodings_and_without_a_header(float_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.tsv"
+    path.write_bytes("w1 w2 é\t1\nw3\t0\n".encode("latin-1"))
+    options = ("--no-header", "--encoding", "latin-1", "--text-column", "0", "--quiet")
+    code, text, _ = run(float_folder, tmp_path / "integer", "--data", path, *options)
+    assert code == 0, text
