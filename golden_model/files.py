@@ -53,10 +53,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         target = _follow(path)
-        if isinstance(target, Path) and target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        through = isinstance(target, int) or (target.exists() and not target.is_file())
-        temporary = _new_file(Path(tempfile.gettempdir()) / path.name if through else Path(target))
+        beside = Path(tempfile.gettempdir()) / path.name  # of what cannot be replaced
+        through = True
+        if isinstance(target, Path):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            through = target.exists() and not target.is_file()
+            beside = beside if through else target
+        temporary = _new_file(beside)
     except OSError as error:
         raise _named(error, path) from error
     try:

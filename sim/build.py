@@ -11,18 +11,17 @@ costs a factor of 6 in speed and 9 in build time on a 32x32 array.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden_model.children import child
+from golden_model.locks import waited_for
 from sim import toolchain
 
 _MAIN = Path(__file__).parent / "verilator_main.cpp"
@@ -140,15 +139,6 @@ def build_key(sources: Mapping[str, str], top: str, options: BuildOptions) -> st
     )
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on ``path``; the system drops it if this process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
     with log.open("a") as handle:
         handle.write("$ " + " ".join(command) + "\n")
@@ -221,7 +211,7 @@ def build(
     binary = final / "sim"
     if binary.exists():
         return binary
-    with _locked(root / key[:2] / f"{key}.lock"):
+    with waited_for(root / key[:2] / f"{key}.lock"):
         if binary.exists():
             return binary
         staging = Path(tempfile.mkdtemp(prefix=f".new-{key[:8]}-", dir=final.parent))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import json
+import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from hw.image import Image, build_image
 from hw.params import Machine
 from sim.agents.system import system_sources
 from sim.agents.trace import read_trace
-from sim.build import BuildOptions
+from sim.build import BuildOptions, build
 from sim.checker import Checker, Comparison
 from sim.driver import policy_settings
 from sim.run import BenchResult, run_bench
@@ -30,6 +33,9 @@ MEMORY_SLACK = 1 << 12
 DEFAULT_WATCHDOG = 100_000_000
 """Cycles; far above the longest sentence of any preset."""
 BENCH = "sim.benches.machine_bench"
+_IMAGE, _RESULTS = "image.bin", "results.jsonl"
+"""Files in the simulator's working folder, named to it without that folder's path: Verilog's file names are
+bounded in length."""
 NO_EXIT = FixedExitPolicy(mode=ExitMode.none)
 
 
@@ -63,7 +69,9 @@ class Report:
     bench: BenchResult
     errors: list[str] = field(default_factory=list)
     waves: Path | None = None
-    """VCD of the repeated failure; kept if the run has a folder."""
+    """VCD of the repeated failure."""
+    folder: Path | None = None
+    """The run's own, below ``run_dir``: log, image, traces, waves; None, and no waves, where it is gone."""
 
     @property
     def equal(self) -> bool:
@@ -132,7 +140,8 @@ def simulate(
         watchdog: cycles after which a sentence ends with error WATCHDOG.
         timeout_s: wall-clock limit of the simulation.
         waves_on_failure: a failed run is repeated with waves.
-        run_dir: where log, traces and waves lie (default: temporary).
+        run_dir: folder in which the run makes one of its own, for log, traces and waves. That stays only
+            where not all was equal; without ``run_dir`` it never does.
         sources: replaces the generated Verilog (fault planting).
         image: replaces the generated memory image (fault planting).
         overrides: registers written with other values than the jobs say (fault planting).
@@ -155,28 +164,26 @@ def simulate(
         }
         for number, job in enumerate(jobs)
     ]
-    with tempfile.TemporaryDirectory(prefix="elbert-") as temporary:
-        folder = Path(run_dir or temporary).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "image.bin").write_bytes(image.contents)
-        results = folder / "results.jsonl"
-        results.unlink(missing_ok=True)
-        sources = sources or accelerator_system(machine, memory_size(image))
-        collector = _Collector(machine, checkpoint, jobs, folder, results, on_sentence)
+    sources = sources or accelerator_system(machine, memory_size(image))
+    options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions()
+    build(sources, top="system", options=options)  # what does not build leaves no folder
+    with _private_folder(run_dir) as folder:
+        (folder / _IMAGE).write_bytes(image.contents)
+        collector = _Collector(machine, checkpoint, jobs, folder, on_sentence)
         with collector:
             bench = run_bench(
                 sources=sources,
                 top="system",
                 test_module=BENCH,
-                test_args={"jobs": settings, "results": str(results), "stall_mode": stall_mode},
+                test_args={"jobs": settings, "results": _RESULTS, "stall_mode": stall_mode},
                 seed=seed,
                 timeout_s=timeout_s,
                 waves_on_failure=waves_on_failure,
-                build_options=BuildOptions(fast=fast, optimize=3) if fast else None,
+                build_options=options,
                 plusargs=[
-                    f"+axi_image={folder / 'image.bin'}",
+                    f"+axi_image={_IMAGE}",
                     f"+axi_latency={latency}",
-                    *(f"+{name}_file={folder / (name + '.bin')}" for name in TRACES),
+                    *(f"+{name}_file={name}.bin" for name in TRACES),
                 ],
                 run_dir=folder,
                 check=False,
@@ -190,11 +197,32 @@ def simulate(
             waves = _repeat_with_waves(
                 sources, folder, settings[unequal], stall_mode, seed, latency, timeout_s
             )
-        report = Report(collector.outcomes, bench, errors, waves)
-        if report.equal:
-            for name in (*(f"{trace}.bin" for trace in TRACES), "image.bin"):
-                (folder / name).unlink()  # large, and of no use any more
+        report = Report(collector.outcomes, bench, errors, waves, folder)
+        if report.equal or run_dir is None:
+            shutil.rmtree(folder)
+            gone = dataclasses.replace(bench, log=None, run_dir=None, waves=None)
+            report = Report(collector.outcomes, gone, errors)
         return report
+
+
+@contextlib.contextmanager
+def _private_folder(parent: Path | None) -> Iterator[Path]:
+    """A new folder, below ``parent`` or among the system's temporary ones; an interrupt removes it.
+
+    So two simulations never meet, whatever ``parent`` they were given.
+    """
+    if parent is not None:
+        parent = Path(parent).absolute()
+        parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+    try:
+        yield folder
+    except BaseException as error:
+        if parent is None or not isinstance(error, Exception):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            error.add_note(f"the run's files: {folder}")
+        raise
 
 
 def _repeat_with_waves(
@@ -213,16 +241,16 @@ def _repeat_with_waves(
         sources=sources,
         top="system",
         test_module=BENCH,
-        test_args={"jobs": [job], "results": str(again / "results.jsonl"), "stall_mode": stall_mode},
+        test_args={"jobs": [job], "results": _RESULTS, "stall_mode": stall_mode},
         seed=seed,
         timeout_s=timeout_s,
         waves_on_failure=False,
         build_options=BuildOptions(trace=True),
         plusargs=[
-            f"+axi_image={folder / 'image.bin'}",
+            f"+axi_image=../{_IMAGE}",
             f"+axi_latency={latency}",
             "--trace-file",
-            str(again / "waves.vcd"),
+            "waves.vcd",
         ],
         run_dir=again,
         check=False,
@@ -233,13 +261,15 @@ def _repeat_with_waves(
 class _Collector:
     """Compares sentences while the simulation goes on with the next."""
 
-    def __init__(self, machine, checkpoint, jobs, folder, results, on_sentence) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, machine, checkpoint, jobs, folder, on_sentence) -> None:  # type: ignore[no-untyped-def]
         self.golden = GoldenModel(checkpoint)
         self.checker = Checker(machine)
-        self.jobs, self.folder, self.results, self.on_sentence = jobs, folder, results, on_sentence
+        self.jobs, self.folder, self.on_sentence = jobs, folder, on_sentence
+        self.results = folder / _RESULTS
         self.outcomes: list[Outcome] = []
         self.failure: BaseException | None = None
         self._stop = threading.Event()
+        self._given_up = False
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> _Collector:
@@ -247,6 +277,7 @@ class _Collector:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._given_up = exception[0] is not None
         self._stop.set()
         self._thread.join()
         if self.failure and exception[0] is None:
@@ -263,6 +294,8 @@ class _Collector:
             while True:
                 stopping = self._stop.is_set()
                 for number, registers in enumerate(self._lines()):
+                    if self._given_up:
+                        return
                     if number >= len(self.outcomes) and registers["error"] == "NONE":
                         self._compare(number, registers)
                 if stopping:

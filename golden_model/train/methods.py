@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES, compared_runs, run_name, training_order
+from golden_model.train.processes import written_alone
 from golden_model.train.trainer import STATE_FILE, Trainer
 from golden_model.train.watch import Watch
 
@@ -52,14 +53,17 @@ def train_method(
 
     Raises:
         ValueError: ``resume`` and there is nothing to resume, or not ``resume`` and there is.
+        FolderInUse: another process trains into the folder.
     """
-    check_folder(output, resume)
-    if method in TWO_STAGES and stage_one is None:
-        stage_one = output / STAGE_ONE
-        record = run(prepare(stage_one, method="albert"), stop_after, watch)
-        if record["step"] < record["total_steps"]:
-            return record
-    return run(prepare(output, method=method, iterations=iterations, stage_one=stage_one), stop_after, watch)
+    with written_alone(output):
+        check_folder(output, resume)
+        if method in TWO_STAGES and stage_one is None:
+            stage_one = output / STAGE_ONE
+            record = run(prepare(stage_one, method="albert"), stop_after, watch)
+            if record["step"] < record["total_steps"]:
+                return record
+        trainer = prepare(output, method=method, iterations=iterations, stage_one=stage_one)
+        return run(trainer, stop_after, watch)
 
 
 def train_all(
@@ -87,21 +91,23 @@ def train_all(
 
     Raises:
         ValueError: a run in the folder had other options or other data.
+        FolderInUse: another process trains into the folder.
     """
-    first = training_order(after_albert)[0]
-    trainer = prepare(output / first, method=first)
-    depth, top = trainer.facts["iterations"], trainer.header
-    found: dict[str, Any] = {}
-    for method, iterations in compared_runs(depth, after_albert):
-        name = run_name(method, iterations)
-        starts_later = method in (AFTER_ALBERT if after_albert else TWO_STAGES)
-        stage_one = output / run_name("albert", depth) if starts_later else None
-        if method != first:
-            trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
-        trainer.resume()  # what is reported is where it goes on
-        report(name, trainer)
-        found[name] = summary(run(trainer, None, watch))
-    return {"header": top, "methods": found}
+    with written_alone(output):
+        first = training_order(after_albert)[0]
+        trainer = prepare(output / first, method=first)
+        depth, top = trainer.facts["iterations"], trainer.header
+        found: dict[str, Any] = {}
+        for method, iterations in compared_runs(depth, after_albert):
+            name = run_name(method, iterations)
+            starts_later = method in (AFTER_ALBERT if after_albert else TWO_STAGES)
+            stage_one = output / run_name("albert", depth) if starts_later else None
+            if method != first:
+                trainer = prepare(output / name, method=method, iterations=iterations, stage_one=stage_one)
+            trainer.resume()  # what is reported is where it goes on
+            report(name, trainer)
+            found[name] = summary(run(trainer, None, watch))
+        return {"header": top, "methods": found}
 
 
 def check_folder(output: Path, resume: bool) -> None:
@@ -114,9 +120,14 @@ def check_folder(output: Path, resume: bool) -> None:
 
 
 def run(trainer: Trainer, stop_after: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
-    """Begins a run or goes on with it; a finished one stays as it is. Returns its record."""
-    trainer.resume()
-    return trainer.record() if trainer.finished else trainer.run(stop_after=stop_after, watch=watch)
+    """Begins a run or goes on with it; a finished one stays as it is. Returns its record.
+
+    Raises:
+        FolderInUse: another process trains into its folder.
+    """
+    with written_alone(trainer.output):
+        trainer.resume()
+        return trainer.record() if trainer.finished else trainer.run(stop_after=stop_after, watch=watch)
 
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:

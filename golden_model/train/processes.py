@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from golden_model.devices import process_count, shared_state
+from golden_model.locks import held
 
 
 def is_main() -> bool:
     """Whether this process is the one that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def written_alone(folder: Path) -> AbstractContextManager[None]:
+    """Within it no other run can have the folder: the main process holds it (``locks.held``) for all of this
+    one's.
+    """
+    return held(folder) if is_main() else nullcontext()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from golden_model.errors import PromiseBroken
 from golden_model.files import write_text
+from golden_model.locks import held
 from hw.synth.devices import Device, Resources, shortages, smallest_that_fits
 from hw.synth.tools import ShowPhase, ToolCrashed, run_tool
 
@@ -204,73 +205,74 @@ def synthesise(
 
     Raises:
         PromiseBroken: a tool failed or took too long, or the design is too large for the device.
+        FolderInUse: another process writes into the folder.
     """
     from hw.emit import to_verilog
     from hw.synth.harness import Harness
 
-    folder.mkdir(parents=True, exist_ok=True)
-    seconds: dict[str, float] = {}
+    with held(folder):
+        seconds: dict[str, float] = {}
 
-    show_stage("Amaranth to Verilog")
-    began = time.monotonic()
-    verilog = to_verilog(Harness(make()), "top")
-    write_text(folder / "top.v", verilog)
-    seconds["amaranth"] = time.monotonic() - began
+        show_stage("Amaranth to Verilog")
+        began = time.monotonic()
+        verilog = to_verilog(Harness(make()), "top")
+        write_text(folder / "top.v", verilog)
+        seconds["amaranth"] = time.monotonic() - began
 
-    def tool(name: str, *arguments: str) -> None:
-        seconds[name] = run_tool(name, arguments, folder, timeout=timeout, show_phase=show_phase)
+        def tool(name: str, *arguments: str) -> None:
+            seconds[name] = run_tool(name, arguments, folder, timeout=timeout, show_phase=show_phase)
 
-    show_stage("Yosys: logic synthesis")
-    mapper = "abc9"
-    write_text(folder / "top.ys", yosys_script(verilog, depth, mapper))
-    try:
-        tool("yosys", "-s", "top.ys")
-    except ToolCrashed:
-        # The WebAssembly build of ABC9 dies on some netlists; the older mapper takes them, without timing.
-        mapper = "abc"
-        show_stage("Yosys: logic synthesis again, with the plain mapper (ABC9 crashed)")
+        show_stage("Yosys: logic synthesis")
+        mapper = "abc9"
         write_text(folder / "top.ys", yosys_script(verilog, depth, mapper))
-        tool("yosys", "-s", "top.ys")
-    netlist = Netlist(json.loads((folder / "top.json").read_text(encoding="utf-8")))
-    check_fits(count_resources(netlist.total("top")), device)
+        try:
+            tool("yosys", "-s", "top.ys")
+        except ToolCrashed:
+            # The WebAssembly build of ABC9 dies on some netlists; the older mapper takes them, untimed.
+            mapper = "abc"
+            show_stage("Yosys: logic synthesis again, with the plain mapper (ABC9 crashed)")
+            write_text(folder / "top.ys", yosys_script(verilog, depth, mapper))
+            tool("yosys", "-s", "top.ys")
+        netlist = Netlist(json.loads((folder / "top.json").read_text(encoding="utf-8")))
+        check_fits(count_resources(netlist.total("top")), device)
 
-    show_stage("nextpnr: placement and routing")
-    # The other pins may lie anywhere; from an ordinary pin the clock may find no way to the clock network.
-    write_text(folder / "top.lpf", f'LOCATE COMP "clk" SITE "{device.clock_pin}";\n')
-    tool(
-        "nextpnr",
-        *device.nextpnr_arguments,
-        *("--json", "top.json", "--textcfg", "top.config", "--report", "report.json"),
-        *("--seed", str(seed), "--freq", f"{clock_target_mhz:g}", "--timing-allow-fail"),
-        *("--router", router, "--lpf", "top.lpf", "--lpf-allow-unconstrained"),
-    )
-    found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    files = {"verilog": "top.v", "netlist": "top.json", "configuration": "top.config"}
-    if bitstream:
-        show_stage("ecppack: bitstream")
-        tool("ecppack", "--compress", "top.config", "top.bit")
-        files["bitstream"] = "top.bit"
+        show_stage("nextpnr: placement and routing")
+        # The other pins may lie anywhere; from an ordinary pin the clock may not reach the clock network.
+        write_text(folder / "top.lpf", f'LOCATE COMP "clk" SITE "{device.clock_pin}";\n')
+        tool(
+            "nextpnr",
+            *device.nextpnr_arguments,
+            *("--json", "top.json", "--textcfg", "top.config", "--report", "report.json"),
+            *("--seed", str(seed), "--freq", f"{clock_target_mhz:g}", "--timing-allow-fail"),
+            *("--router", router, "--lpf", "top.lpf", "--lpf-allow-unconstrained"),
+        )
+        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        files = {"verilog": "top.v", "netlist": "top.json", "configuration": "top.config"}
+        if bitstream:
+            show_stage("ecppack: bitstream")
+            tool("ecppack", "--compress", "top.config", "top.bit")
+            files["bitstream"] = "top.bit"
 
-    harness = count_resources(netlist.own("top"))
-    placed = {
-        key: found["utilization"].get(name, {"used": 0})["used"] for key, name in _NEXTPNR_NAMES.items()
-    }
-    used = Resources(**{key: count - getattr(harness, key) for key, count in placed.items()})
-    if len(found["fmax"]) != 1:
-        raise PromiseBroken(f"one clock was expected, nextpnr found {sorted(found['fmax'])}")
-    ((clock, fmax),) = found["fmax"].items()
-    return Report(
-        device=device,
-        seed=seed,
-        used=used,
-        harness=harness,
-        cells={k: n for k, n in sorted(netlist.total("top.design").items()) if not k.startswith("$")},
-        modules=_split_modules(netlist),
-        mapper=mapper,
-        router=router,
-        clock_mhz=round(fmax["achieved"], 2),
-        clock_target_mhz=clock_target_mhz,
-        critical_path=_critical_path(found, clock),
-        seconds={name: round(value, 1) for name, value in seconds.items()},
-        files={name: str(folder / file) for name, file in files.items()},
-    )
+        harness = count_resources(netlist.own("top"))
+        placed = {
+            key: found["utilization"].get(name, {"used": 0})["used"] for key, name in _NEXTPNR_NAMES.items()
+        }
+        used = Resources(**{key: count - getattr(harness, key) for key, count in placed.items()})
+        if len(found["fmax"]) != 1:
+            raise PromiseBroken(f"one clock was expected, nextpnr found {sorted(found['fmax'])}")
+        ((clock, fmax),) = found["fmax"].items()
+        return Report(
+            device=device,
+            seed=seed,
+            used=used,
+            harness=harness,
+            cells={k: n for k, n in sorted(netlist.total("top.design").items()) if not k.startswith("$")},
+            modules=_split_modules(netlist),
+            mapper=mapper,
+            router=router,
+            clock_mhz=round(fmax["achieved"], 2),
+            clock_target_mhz=clock_target_mhz,
+            critical_path=_critical_path(found, clock),
+            seconds={name: round(value, 1) for name, value in seconds.items()},
+            files={name: str(folder / file) for name, file in files.items()},
+        )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +23,7 @@ from sim.run import run_bench
 
 NANO = PRESETS["nano"]
 WATCHDOG = 400_000
+ROOT = Path(__file__).parents[2]
 
 
 def sentence(config: ElbertConfig, length: int, seed: int) -> Sentence:
@@ -206,6 +210,24 @@ def test_wrong_table_entry_is_caught(planted):
     assert found.cycle is not None
 
 
+def test_two_at_once_in_one_folder_do_not_meet(tmp_path):
+    """With one image, results and traces for both, each would see the other's sentences."""
+    command = [sys.executable, "-m", "elbert", "simulate", "--array", "4x4", "--lengths", "16,9,12"]
+    runs = [
+        subprocess.Popen(
+            [*command, "--seed", str(seed), "--run-dir", str(tmp_path / "a 'b\"")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        for seed in (1, 2)
+    ]
+    printed = [run.communicate(timeout=600)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], printed
+    assert list((tmp_path / "a 'b\"").iterdir()) == []  # all was equal
+
+
 def test_a_mismatch_is_repeated_with_waves(planted, tmp_path):
     machine, checkpoint, jobs, image = planted
     report = simulate(
@@ -220,6 +242,10 @@ def test_a_mismatch_is_repeated_with_waves(planted, tmp_path):
     assert not report.equal
     assert report.waves is not None
     assert "$enddefinitions" in report.waves.read_text()[:1_000_000]
+    assert report.folder is not None
+    assert [report.folder] == list(tmp_path.iterdir())
+    assert report.waves.is_relative_to(report.folder)
+    assert (report.folder / "bench.log").stat().st_size > 0
 
 
 def test_swapped_weight_rows_are_caught(planted):
