@@ -144,11 +144,11 @@ def find_names(
 
 
 def in_order(words: Sequence[str]) -> list[str]:
-    """Different words: numbers by value, others by alphabet."""
+    """Different words: numbers by value, others by alphabet, letter case last."""
     different = set(words)
     if _numbers(list(different)) is not None:
         return sorted(different, key=lambda word: (int(word), word))
-    return sorted(different)
+    return sorted(different, key=lambda word: (word.casefold(), word))
 
 
 def as_number(word: str) -> int | None:

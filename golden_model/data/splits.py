@@ -1,4 +1,4 @@
-"""Which rows go where: the split of a table in a folder, dev rows cut from train, rows to calibrate on."""
+"""Which rows go where: the table of a split in a folder, and dev rows cut from train."""
 
 from __future__ import annotations
 
@@ -71,21 +71,6 @@ def cut_dev(data: TextDataset, share: float) -> tuple[TextDataset, TextDataset]:
         raise ValueError(f"{data.source}: {len(data)} rows leave one side of a cut by {share} empty")
     rest, dev = (data.select(i for i, held in enumerate(chosen) if held == side) for side in (False, True))
     return rest, dev
-
-
-def choose_rows(count: int, samples: int, seed: int) -> list[int]:
-    """``samples`` different numbers below ``count`` by a generator of its own; all where there are no more.
-
-    Raises:
-        ValueError: ``samples`` or ``count`` is below 1.
-    """
-    import torch
-
-    for name, value in (("samples", samples), ("rows", count)):
-        if value < 1:
-            raise ValueError(f"{name} {value} is below 1")
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(count, generator=generator)[:samples].tolist()
 
 
 def _first_texts(data: TextDataset) -> list[str]:

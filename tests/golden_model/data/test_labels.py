@@ -102,7 +102,7 @@ def test_the_order_of_classes_is_the_datas_and_not_the_models(order: list[int], 
     whole = match_labels(NAMES, names, 4, "t")  # a task: its own order
     assert [names[i] for i in whole.order] == NAMES
     some = match_labels(in_order([NAMES[i] for i in rows]), names, 4, "t")  # a table: by alphabet
-    assert [names[i] for i in some.order] == sorted(NAMES)
+    assert [names[i] for i in some.order] == sorted(NAMES, key=str.casefold)
     numbers = match_labels(["1", "3"], names, 4, "t")
     assert numbers.order == [0, 1, 2, 3]
 
@@ -125,6 +125,9 @@ def test_matching_never_invents_a_class(words: list[str], names: list[str]):
 def test_words_in_order_and_numbers():
     assert in_order(["10", "9", "10"]) == ["9", "10"]
     assert in_order(["10", "9", "a"]) == ["10", "9", "a"]
+    assert in_order(["b", "C", "a", "B"]) == ["a", "B", "b", "C"]
+    cased = match_labels(["Positive"], ["negative", "positive"], 2, "t")
+    assert cased.order == [0, 1]  # F1 is of the same class however the data write it
     assert [as_number(word) for word in ("7", "-1", "1.0", "\u0661", "", "9" * 5000)] == [7, *[None] * 5]
     assert find_names(["B"], ["a", "b"], "t") == [1]
     assert isinstance(match_labels(["a"], ["a"], 1, "t"), LabelMatch)

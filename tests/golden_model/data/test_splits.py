@@ -1,4 +1,4 @@
-"""Which rows go where: tables of a folder's splits, dev rows cut by text, rows to calibrate on."""
+"""Which rows go where: tables of a folder's splits, and dev rows cut by text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden_model.data.splits import choose_rows, cut_dev, find_split
+from golden_model.data.splits import cut_dev, find_split
 from golden_model.data.tables import TextDataset
 
 
@@ -88,14 +87,3 @@ def test_a_split_is_found_by_name_and_only_if_there_is_one(tmp_path: Path):
         find_split(tmp_path / "nowhere", "dev")
     with pytest.raises(ValueError, match=r"split 'all' is not one of"):
         find_split(tmp_path, "all")
-
-
-def test_rows_to_calibrate_on_are_those_of_the_seed_and_all_where_there_are_few():
-    generator = torch.Generator().manual_seed(3)
-    assert choose_rows(50, 8, 3) == torch.randperm(50, generator=generator)[:8].tolist()
-    assert choose_rows(50, 8, 3) != choose_rows(50, 8, 4)
-    assert sorted(choose_rows(5, 256, 0)) == [0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match="samples 0 is below 1"):
-        choose_rows(5, 0, 0)
-    with pytest.raises(ValueError, match="rows 0 is below 1"):
-        choose_rows(0, 5, 0)
