@@ -50,6 +50,8 @@ TABLES_OF_8_BITS = ("embedding.word", "embedding.position_type")
 """They do not follow the scheme's ``weight_bits``."""
 OWN_ENDS = ("attention.exponentials", "exit.probabilities", *ENTROPIES)
 """The real quantities end where their integers do: nothing saturates."""
+FIXED_UNITS = ("attention.scores", "logits", "exit.probabilities", *ENTROPIES)
+"""Their LSB is the contract's, not the calibration's: an error below it is none, however small the values."""
 ANSWERS = ("exit.decision", "exit.label")
 """No quantities: answers are equal or not."""
 
@@ -74,6 +76,8 @@ class Fit:
 
     signal: float = 0.0
     noise: float = 0.0
+    steps: float = 0.0
+    """The noise in squared LSBs."""
     values: int = 0
     saturated: int = 0
     largest: int = 0
@@ -87,6 +91,7 @@ class Fit:
         error = real - integers.double() * scale
         self.signal += float(real.square().sum())
         self.noise += float(error.square().sum())
+        self.steps += float((error / scale).square().sum())
         self.values += integers.numel()
         self.largest = max(self.largest, int(integers.abs().max()))
         if saturates and self.largest >= limit:
@@ -96,6 +101,11 @@ class Fit:
     def sqnr(self) -> float:
         """In dB."""
         return sqnr(self.signal, self.noise)
+
+    @property
+    def error(self) -> float:
+        """Root mean square of the error, in LSBs."""
+        return math.sqrt(self.steps / max(1, self.values))
 
     @property
     def share_saturated(self) -> float:
@@ -110,6 +120,7 @@ class Quality:
     Members:
         sentences, tokens: What was run.
         sqnr: Short name of a named tensor to dB.
+        error: The same to root mean square errors, in LSBs.
         saturated: The same to shares, 0..1.
         used: The same to the share of the integer range that the largest magnitude uses, 0..1.
         weights: Name of a stored weight to dB.
@@ -120,6 +131,7 @@ class Quality:
     sentences: int
     tokens: int
     sqnr: dict[str, list[float]] = field(default_factory=dict)
+    error: dict[str, list[float]] = field(default_factory=dict)
     saturated: dict[str, list[float]] = field(default_factory=dict)
     used: dict[str, list[float]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
@@ -151,6 +163,7 @@ class Quality:
             "tensors": {
                 name: {
                     "sqnr_db": [round(value, 2) for value in values],
+                    "error_lsb": [round(value, 3) for value in self.error[name]],
                     "saturated": self.saturated[name],
                     "range_used": [round(value, 4) for value in self.used[name]],
                 }
@@ -180,7 +193,7 @@ class Quality:
             if value < least:
                 yield f"{name} has an SQNR of {value:.1f} dB, below {least:g}"
         places = list(self._places())
-        noisy = [place for place in places if self.sqnr[place[0]][place[1]] < least_sqnr(place[0])]
+        noisy = [place for place in places if self._noisy(*place)]
         if noisy:
             first, row = noisy[0]
             worst, place = min(noisy, key=lambda at: self.sqnr[at[0]][at[1]])
@@ -204,6 +217,10 @@ class Quality:
                 f"float and golden agree on {self.agreement[-1]:.1%} of {self.sentences} sentences, "
                 f"below {LEAST_AGREEMENT:.0%}"
             )
+
+    def _noisy(self, name: str, row: int) -> bool:
+        fine = name in FIXED_UNITS and self.error[name][row] <= 1.0
+        return self.sqnr[name][row] < least_sqnr(name) and not fine
 
     def _places(self) -> Iterator[tuple[str, int]]:
         """(tensor, row) in the order of the computation."""
@@ -261,6 +278,7 @@ def measure(
     for name, fit in fits.items():
         short, limit = short_name(name), limits[name]
         quality.sqnr.setdefault(short, []).append(fit.sqnr)
+        quality.error.setdefault(short, []).append(fit.error)
         quality.saturated.setdefault(short, []).append(fit.share_saturated)
         quality.used.setdefault(short, []).append(fit.largest / limit)
     quality.agreement = [equal[name] / len(sentences) for name in labels]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from golden_model.config import PRESETS
 from golden_model.float.albert import ElbertForSequenceClassification, load_float
 from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
 from golden_model.integer.model import Sentence
@@ -196,6 +197,18 @@ def test_a_word_of_zeros_is_nothing_to_tell(
     assert quality.warnings() == []
 
 
+def test_attention_finer_than_its_unit_is_nothing_to_tell() -> None:
+    """Fresh weights: scores far below 1/32 nat, logits of a few LSBs: neither is the calibration's fault."""
+    config = PRESETS["nano"]
+    torch.manual_seed(0)
+    model = ElbertForSequenceClassification.from_config(config)
+    sentences = random_sentences(config, 16, seed=1)
+    quality = measure(model, calibrate(model, sentences), sentences)
+    assert max(quality.sqnr["attention.scores"]) < 10.0
+    assert max(quality.error["attention.scores"]) < 1.0
+    assert not [line for line in quality.warnings() if "SQNR" in line]
+
+
 def test_saturation_is_told(float_model: ElbertForSequenceClassification, sentences: list[Sentence]) -> None:
     checkpoint = calibrate(float_model, sentences, Scheme(observer="percentile", percentile=0.9))
     quality = measure(float_model, checkpoint, sentences[:16])
@@ -227,7 +240,7 @@ def test_the_report_is_json_and_its_summary_worst_first(
     record = json.loads(json.dumps(quality.as_dict(), allow_nan=False))
     assert record["sentences"] == 4
     assert record["warnings"] == []
-    assert set(record["tensors"]["attention.query"]) == {"sqnr_db", "saturated", "range_used"}
+    assert set(record["tensors"]["attention.query"]) == {"sqnr_db", "error_lsb", "saturated", "range_used"}
     assert record["tensors"]["hidden"]["sqnr_db"] == pytest.approx(quality.sqnr["hidden"], abs=0.01)
     assert record["bounds"]["tensor_db"] == LEAST_TENSOR
     rows = quality.worst()
@@ -244,19 +257,22 @@ def test_warnings_name_what_broke_first_and_worst() -> None:
         "attention.key": [30.0, 5.5],
         "hidden": [14.0, 20.0],
         "exit.entropy": [5.1, 5.1],  # within its own bound
+        "logits": [1.0, 1.0],  # below an LSB, which is not the calibration's choice
     }
+    quality.error = {name: [9.0, 9.0] for name in quality.sqnr} | {"logits": [1.0, 0.9]}
     quality.saturated = {
         "embedding.sum": [0.0],
         "attention.key": [0.02, 0.0],
         "hidden": [0.0, 0.5],
         "exit.entropy": [0.0, 0.0],
+        "logits": [0.0, 0.0],
     }
     quality.weights = {"pooler.weight": 24.9, "embedding.word": 40.0, "classifier.weight": 25.0}
     assert quality.warnings() == [
         "pooler.weight has an SQNR of 24.9 dB, below 25",
-        "2 of 4 named tensors have an SQNR below their bound: first iteration.1.hidden, 14.0 dB, below 15; "
+        "2 of 5 named tensors have an SQNR below their bound: first iteration.1.hidden, 14.0 dB, below 15; "
         "worst iteration.2.attention.key, 5.5 dB",
-        "2 of 4 named tensors saturate in more than 1% of their values: "
+        "2 of 5 named tensors saturate in more than 1% of their values: "
         "first iteration.1.attention.key, 2.0%; worst iteration.2.hidden, 50.0%",
         "float and golden agree on 80.0% of 10 sentences, below 90%",
     ]
@@ -285,6 +301,8 @@ def test_a_fit_counts_what_saturates() -> None:
     assert (fit.values, fit.saturated) == (12, 2)
     noise = 2 * (0.9**2 + 6.0**2 + 74.0**2 + 1.9**2 + 2.0**2)
     assert fit.noise == pytest.approx(noise)
+    steps = 2 * (0.9**2 + 3.0**2 + 74.0**2 + 0.95**2 + 2.0**2) / 12
+    assert fit.error == pytest.approx(math.sqrt(steps))
     assert fit.sqnr == pytest.approx(10 * math.log10(2 * float(real.square().sum()) / noise))
 
 
