@@ -164,7 +164,7 @@ def test_labels_that_name_no_class_are_refused_by_row(tmp_path: Path):
     for label, told in (
         ("", "row 3 has an empty label"),
         ("  ", "row 3 has an empty label"),
-        ("x" * 81, r"row 3 has a label of 81 characters, at most 80 are a class: 'xx+\.\.\.x+'"),
+        ("x" * 81, "row 3 has a label of 81 characters, at most 80 are a class: 'x+'"),
         ('"a\nb"', r"row 3 has the label 'a\\nb', which is not one line of text"),
     ):
         write(path, f"text,label\nfine,1\nbad,{label}\n")
