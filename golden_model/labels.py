@@ -40,6 +40,8 @@ def check_names(value: Any, place: object, count: int | None = None) -> list[str
     names = _in_order(value, place) if isinstance(value, dict) else value
     if not isinstance(names, list):
         raise ValueError(f"{place} is {quote(value)}, expected a list of names")
+    if not names:
+        raise ValueError(f"{place} names no class")
     if count is not None and len(names) != count:
         raise ValueError(f"{place} names {len(names)} classes, the model has {count}")
     for i, name in enumerate(names):

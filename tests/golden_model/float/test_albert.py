@@ -154,7 +154,7 @@ def test_illegal_checkpoints_are_refused_by_name(tmp_path: Path):
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(
-        FileNotFoundError, match="pytorch_model.bin but no model.safetensors: pickled weights are never"
+        FileNotFoundError, match=r"pytorch_model\.bin but no model\.safetensors: pickled weights are never"
     ):
         ElbertForSequenceClassification.from_pretrained(folder)
 

@@ -16,11 +16,14 @@ from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import (
     METADATA_FILE,
     TENSOR_FILE,
+    TOKENIZER_FILES,
     CheckpointError,
     IntegerCheckpoint,
     tensor_specs,
 )
 from golden_model.integer.synthetic import random_checkpoint
+from golden_model.labels import read_label_names
+from golden_model.text.tokenizer import FILES
 
 NANO = PRESETS["nano"]
 
@@ -59,6 +62,35 @@ def test_tokenizer_files_are_copied_beside(tmp_path: Path) -> None:
     random_checkpoint(NANO, 5).save(tmp_path / "integer", copy_from=source)
     assert (tmp_path / "integer" / "tokenizer.json").read_text() == "{}"
     assert not (tmp_path / "integer" / "unrelated.txt").exists()
+
+
+def test_the_folder_alone_knows_the_classes_and_the_tokenizer(tmp_path: Path) -> None:
+    """Names come from where the float checkpoint has them; what another checkpoint left behind goes."""
+    source, target = tmp_path / "model" / "float", tmp_path / "integer"
+    source.mkdir(parents=True)
+    (source / "vocab.txt").write_text("[PAD]\n")
+    (source / "config.json").write_text('{"id2label": {"1": "good", "0": "bad"}}')
+    checkpoint = random_checkpoint(NANO, 5)
+    checkpoint.save(target, copy_from=source)
+    assert read_label_names(target) == ["bad", "good"]
+    assert (target / "vocab.txt").read_text() == "[PAD]\n"
+    (target / "kept_vocabulary.json").write_text("[0]")
+    (source / "config.json").unlink()
+    checkpoint.save(target, copy_from=source)
+    assert read_label_names(target) is None
+    assert sorted(p.name for p in target.iterdir()) == [METADATA_FILE, TENSOR_FILE, "vocab.txt"]
+    (tmp_path / "model" / "labels.json").write_text('["no", "yes"]')
+    checkpoint.save(target, copy_from=source)
+    assert read_label_names(target) == ["no", "yes"]
+    checkpoint.save(target, copy_from=target)  # itself: nothing to copy, nothing to lose
+    assert read_label_names(target) == ["no", "yes"]
+    (tmp_path / "model" / "labels.json").write_text('["one"]')
+    with pytest.raises(ValueError, match=r"labels\.json names 1 classes, the model has 2"):
+        checkpoint.save(target, copy_from=source)
+
+
+def test_every_file_of_a_tokenizer_is_copied() -> None:
+    assert set(TOKENIZER_FILES) == set(FILES)
 
 
 def test_specs_are_those_of_the_contract() -> None:
@@ -135,6 +167,11 @@ def test_what_breaks_the_contract_is_named(
         ("format", "other", "format is 'other'"),
         ("sha256", "0" * 64, "sha256 is"),
         ("config", {"vocab_size": 64}, "config: "),
+        ("config", [1], r"config is \[1\], expected an object"),
+        ("config", {**NANO.model_dump(), "hidden_size": "x"}, r"config: hidden_size 'x': input should be"),
+        ("config", {**NANO.model_dump(), "vocab_size": 10**9}, "config: vocab_size 1000000000: "),
+        ("config", {**NANO.model_dump(), "more": 1}, "config: more 1: extra inputs are not permitted"),
+        ("metadata", "x", "metadata is 'x', expected an object"),
         ("metadata", None, "lacks the key 'metadata'"),
     ],
 )
@@ -144,8 +181,10 @@ def test_a_wrong_document_is_named(saved: Path, key: str, value: object, message
     if value is None:
         del document[key]
     (saved / METADATA_FILE).write_text(json.dumps(document))
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as caught:
         IntegerCheckpoint.load(saved)
+    assert str(saved) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_geometry_that_is_not_the_tensors_is_refused(saved: Path) -> None:
@@ -177,4 +216,14 @@ def test_damage_is_found(saved: Path) -> None:
         IntegerCheckpoint.load(saved)
     (saved / METADATA_FILE).write_text("{")
     with pytest.raises(CheckpointError, match="not JSON"):
+        IntegerCheckpoint.load(saved)
+
+
+def test_what_is_no_folder_of_a_checkpoint_is_named(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match="is a file, expected the folder"):
+        IntegerCheckpoint.load(saved / METADATA_FILE)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        IntegerCheckpoint.load(tmp_path / "nothing")
+    (saved / TENSOR_FILE).write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(CheckpointError, match="git lfs pull"):
         IntegerCheckpoint.load(saved)

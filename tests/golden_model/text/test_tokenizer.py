@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 from elbert.bundled import BUNDLED
 from golden_model.text.sentencepiece import read_sentencepiece
@@ -190,3 +190,69 @@ def test_the_genuine_albert_model_reads_as_its_tokenizer_json():
     theirs = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "model"):
         assert ours[part] == theirs[part], part
+
+
+def test_what_was_cut_is_told(make_full):
+    tokenizer = ElbertTokenizer(make_full())
+    found = tokenizer.encode_many(["good", "the film is very good .", "bad , bad , bad"], 5)
+    assert [len(ids) for ids, _ in found] == [3, 5, 5]
+    assert found.cut == (1, 2)
+    assert found.note == "2 of 3 sentences were cut to 5 tokens"
+    assert tokenizer.encode_many(["the film is", "the film is good"], 5).note == (
+        "1 of 2 sentences was cut to 5 tokens"
+    )
+    assert tokenizer.encode_many(["the film is"], 5).note is None  # just fits
+    pairs = tokenizer.encode_many(["good", "good"], 6, ["bad", "the film is bad"])
+    assert pairs.cut == (1,)
+
+
+def test_half_a_surrogate_pair_is_refused_by_the_sentences_number(make_full):
+    tokenizer = ElbertTokenizer(make_full())
+    with pytest.raises(ValueError, match=r"^sentence 2: character 6 is '\\udc80', half of a pair") as caught:
+        tokenizer.encode_many(["good", "film \udc80"], 8)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="sentence 1: character 1"):
+        tokenizer.encode("good", 8, "\ud800")
+
+
+def test_a_tokenizer_that_does_not_frame_sentences_is_refused(make_full, tmp_path: Path):
+    full = make_full()
+    full.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+    full.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"tokenizer\.json: its post_processor does not put \[CLS\] before"):
+        ElbertTokenizer.from_folder(tmp_path)
+    single = "[CLS] $A [SEP]"
+    special = [("[CLS]", 3), ("[SEP]", 4)]
+    full.post_processor = processors.TemplateProcessing(
+        single=single, pair="[CLS] $A [SEP] [SEP] $B [SEP]", special_tokens=special
+    )
+    tokenizer = ElbertTokenizer(full)
+    assert tokenizer.encode("good", 8)[1] == [0, 0, 0]
+    with pytest.raises(ValueError, match="does not make a pair"):
+        tokenizer.encode("good", 8, "bad")
+
+
+def test_ids_with_gaps_need_an_embedding_of_the_largest(make_full):
+    document = json.loads(make_full().to_str())
+    document["model"]["vocab"]["gap"] = 1000
+    tokenizer = ElbertTokenizer(Tokenizer.from_str(json.dumps(document)))
+    assert tokenizer.size == 1001
+    with pytest.raises(ValueError, match="folder: the tokenizer holds 1001 pieces, the embedding 21"):
+        tokenizer.check_fits(21, "folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{}", r"kept_vocabulary\.json holds a dict, expected a list of ids"),
+        ("[0, 2, true]", "entry 2 is True, expected an id"),
+        ('[0, "2"]', "entry 1 is '2', expected an id"),
+        ("[0, 2, 3, 4, 5, 99]", r"kept_vocabulary\.json: kept id 99 is not in 0\.\.19"),
+        ("[0", r"kept_vocabulary\.json is not JSON"),
+    ],
+)
+def test_a_wrong_kept_vocabulary_is_named(make_full, tmp_path: Path, content: str, text: str):
+    ElbertTokenizer(make_full()).save(tmp_path)
+    (tmp_path / "kept_vocabulary.json").write_text(content)
+    with pytest.raises(ValueError, match=text):
+        ElbertTokenizer.from_folder(tmp_path)
