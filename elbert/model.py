@@ -138,6 +138,7 @@ class Model:
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
+        answer_first: bool | None = None,
     ) -> Classification: ...
 
     @overload
@@ -150,6 +151,7 @@ class Model:
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
+        answer_first: bool | None = None,
     ) -> list[Classification]: ...
 
     def classify(
@@ -161,6 +163,7 @@ class Model:
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
+        answer_first: bool | None = None,
     ) -> Classification | list[Classification]:
         """The class of each text, and the iteration after which it left.
 
@@ -172,6 +175,9 @@ class Model:
                 tensor compared with the golden model).
             trace: Names of integer tensors to keep, shell patterns such as ``iteration.2.attention.*``.
             simulation: How to simulate, for ``rtl``.
+            answer_first: Compute, in the iteration a text leaves after, of the rows that nothing reads any
+                more none (docs/answer-first.md); answers are the same. None: so unless ``trace`` asks for
+                tensors, which then have every row. The simulated hardware always computes all rows.
 
         Returns:
             A classification for one text, a list of them in the order given for several.
@@ -186,10 +192,10 @@ class Model:
             if pairs is not None and not isinstance(pairs, str):
                 raise ValueError("one text has one pair, not a list of them")
             seconds = None if pairs is None else [pairs]
-            return self._classify([texts], seconds, policy, backend, trace, simulation)[0]
+            return self._classify([texts], seconds, policy, backend, trace, simulation, answer_first)[0]
         if isinstance(pairs, str):
             raise ValueError("a list of texts has a list of pairs, not one")
-        return self._classify(list(texts), pairs, policy, backend, trace, simulation)
+        return self._classify(list(texts), pairs, policy, backend, trace, simulation, answer_first)
 
     def _classify(
         self,
@@ -199,6 +205,7 @@ class Model:
         backend: str,
         trace: str | Sequence[str] | None,
         simulation: Simulation | None,
+        answer_first: bool | None,
     ) -> list[Classification]:
         opened = self._backend(backend)
         if isinstance(policy, str) or policy is None:
@@ -206,13 +213,15 @@ class Model:
         if trace is not None and backend == "float":
             raise ValueError("trace names integer tensors: backend float has none, golden and rtl have")
         _check_texts(texts, pairs)
+        if answer_first is None:
+            answer_first = trace is None
         wanted = None if trace is None else Trace((trace,) if isinstance(trace, str) else tuple(trace))
         longest = self.config.max_position_embeddings
         sentences = opened.tokenizer.encode_many(texts, longest, pairs)
         if backend == "float":
-            answers = self._float_answers(sentences, policy)
+            answers = self._float_answers(sentences, policy, answer_first)
         elif backend == "golden":
-            answers = self._golden_answers(sentences, policy, wanted)
+            answers = self._golden_answers(sentences, policy, wanted, answer_first)
         else:
             answers = self._rtl_answers(texts, sentences, policy, wanted, simulation or Simulation())
         return [
@@ -230,9 +239,13 @@ class Model:
             for i, (text, sentence, answer) in enumerate(zip(texts, sentences, answers, strict=True))
         ]
 
-    def _float_answers(self, sentences: Sequence[Sentence], policy: ExitPolicy) -> list[dict[str, Any]]:
+    def _float_answers(
+        self, sentences: Sequence[Sentence], policy: ExitPolicy, answer_first: bool
+    ) -> list[dict[str, Any]]:
         opened = self.float
-        trajectories = answer_leaving(opened.model, sentences, opened.tokenizer.pad_id, policy)
+        trajectories = answer_leaving(
+            opened.model, sentences, opened.tokenizer.pad_id, policy, answer_first=answer_first
+        )
         return [
             {
                 "label_id": int(probabilities[-1].argmax()),
@@ -244,9 +257,9 @@ class Model:
         ]
 
     def _golden_answers(
-        self, sentences: Sequence[Sentence], policy: ExitPolicy, trace: Trace | None
+        self, sentences: Sequence[Sentence], policy: ExitPolicy, trace: Trace | None, answer_first: bool
     ) -> list[dict[str, Any]]:
-        results = self.golden.model.run(sentences, policy, trace)
+        results = self.golden.model.run(sentences, policy, trace, answer_first=answer_first)
         return [
             {
                 "label_id": result.label,

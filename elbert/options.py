@@ -28,6 +28,13 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of PyTor
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
 
+AnswerFirstOption = Annotated[
+    bool,
+    typer.Option(
+        "--answer-first/--no-answer-first",
+        help="Answer from [CLS] before the other rows are computed: the same answers, fewer multiply-adds.",
+    ),
+]
 RunDirOption = Annotated[Path, typer.Option(help="Logs, traces, and waves of a failure go here.")]
 ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
 

@@ -71,6 +71,7 @@ def run(
     margin: options.MarginOption = policies.MARGIN,
     value_range: options.RangeOption = policies.RANGE,
     patience: options.PatienceOption = policies.PATIENCE,
+    answer_first: options.AnswerFirstOption = True,
     array: options.ArrayOption = "8x16",
     examples: Annotated[bool, typer.Option(help="Run the bundled examples too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the simulation's undefined values.")] = 1,
@@ -110,7 +111,7 @@ def run(
             )
             answers = opened.classify(texts, pairs, policy=chosen, backend=backend, simulation=simulation)
     else:
-        answers = opened.classify(texts, pairs, policy=chosen, backend=backend)
+        answers = opened.classify(texts, pairs, policy=chosen, backend=backend, answer_first=answer_first)
     runs = [answer.hardware for answer in answers if answer.hardware is not None]
     mismatches = sum(hardware.mismatches for hardware in runs)
     document: dict[str, Any] = {
