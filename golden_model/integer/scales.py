@@ -1,9 +1,9 @@
 """What one LSB of every integer tensor means: real = integer · scale.
 
 Metadata ``scales`` of a calibrated checkpoint names every tensor a computation makes, by its full name, and
-every stored weight, the latter per output channel; ``factors`` holds what the channels of three tensors differ
-by. :func:`complete` derives the scales that follow from the contract's constants or from other tensors, and
-:func:`scale_of` puts everything together (docs/numerics.md, "Scales").
+every stored weight, the latter per output channel; ``factors`` holds what the channels of three tensors
+differ by. :func:`complete` derives the scales that follow from the contract's constants or from other
+tensors, and :func:`scale_of` puts everything together (docs/numerics.md, "Scales").
 """
 
 from __future__ import annotations
