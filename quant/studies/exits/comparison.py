@@ -90,6 +90,29 @@ class Runner:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Answers that others' scores are losses against, scored once.
+
+    Members:
+        answers: [N].
+        judge: Scores them.
+    """
+
+    answers: Tensor
+    judge: Judge
+
+    @cached_property
+    def score(self) -> float:
+        """On all sentences."""
+        return float(self.judge.score(self.answers.unsqueeze(0))[0])
+
+    @cached_property
+    def resampled(self) -> Tensor:
+        """Per bootstrap resample of the sentences: float64 [B]."""
+        return self.judge.score(self.answers.unsqueeze(0), self.judge.weights)[0]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a contender reached, every sentence treated by a setting that was picked without it."""
 
@@ -117,11 +140,11 @@ class Result:
         """The same for the cost: float64 [B]."""
         return self.judge.resampled_mean(self.shares.mean(0))
 
-    def as_dict(self, references: dict[str, Tensor | None]) -> dict[str, Any]:
+    def as_dict(self, references: dict[str, Reference | None]) -> dict[str, Any]:
         """For JSON: means over the splits, intervals over splits and over sentences, and what was picked.
 
         Args:
-            references: Key of the points lost to the answers [N] they are lost against.
+            references: Key of the points lost to what they are lost against.
         """
         costs, outcomes = self.shares.mean(1), self.contender.outcomes
         cost, score = float(costs.mean()), float(self.scores.mean())
@@ -139,16 +162,13 @@ class Result:
             "speedup": interval(1 / self.resampled_costs),
             "accuracy": interval(self.resampled_scores),
         }
-        for key, answers in references.items():
-            if answers is None:
+        for key, reference in references.items():
+            if reference is None:
                 entry[key] = None
                 continue
-            full = answers.unsqueeze(0)
-            reference = float(self.judge.score(full)[0])
-            resampled = self.judge.score(full, self.judge.weights)[0]
-            entry[key] = POINTS * (reference - score)
-            over_splits[key] = interval(POINTS * (reference - self.scores))
-            over_sentences[key] = interval(POINTS * (resampled - self.resampled_scores))
+            entry[key] = POINTS * (reference.score - score)
+            over_splits[key] = interval(POINTS * (reference.score - self.scores))
+            over_sentences[key] = interval(POINTS * (reference.resampled - self.resampled_scores))
         exits = torch.bincount(self.fit.exits.flatten().long(), minlength=outcomes.iterations + 1)[1:]
         return {
             **entry,
@@ -184,9 +204,9 @@ def compare(
         bars: Shows how far it is.
     """
     runners = [Runner(contender, judge, caution) for contender in contenders]
-    full = {c.name: c.full for c in contenders}
+    full = {c.name: None if c.full is None else Reference(c.full, judge) for c in contenders}
 
-    def lost(name: str) -> dict[str, Tensor | None]:
+    def lost(name: str) -> dict[str, Reference | None]:
         return {
             "points_lost": full[name],
             "points_lost_elbert": full[ELBERT],

@@ -102,18 +102,17 @@ def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list
     variants = [setting.variant for setting in outcomes.settings]
     for variant in sorted(set(variants)):
         rows = torch.tensor([i for i, each in enumerate(variants) if each == variant])
-        for row in rows[pareto(scores[rows], costs[rows])].tolist():
-            resampled_cost = judge.resampled_mean(outcomes.shares[row])
-            resampled = scores_many(
-                outcomes.answers[row : row + 1].long(), judge.labels, judge.classes, judge.weights
-            )
+        front = rows[pareto(scores[rows], costs[rows])]
+        resampled = scores_many(outcomes.answers[front].long(), judge.labels, judge.classes, judge.weights)
+        resampled_costs = judge.resampled_mean(outcomes.shares[front])
+        for n, row in enumerate(front.tolist()):
             points[row] |= {
                 "pareto": True,
                 "interval": {
-                    "accuracy": interval(resampled["accuracy"][0]),
-                    "score": interval(resampled[judge.metric][0]),
-                    "cost": interval(resampled_cost),
-                    "speedup": interval(1 / resampled_cost),
+                    "accuracy": interval(resampled["accuracy"][n]),
+                    "score": interval(resampled[judge.metric][n]),
+                    "cost": interval(resampled_costs[n]),
+                    "speedup": interval(1 / resampled_costs[n]),
                 },
             }
     return points
