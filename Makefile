@@ -3,6 +3,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
+# Always $(BIN)/python -m: the scripts beside it name their folder, which may hold spaces or have been moved.
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Pinned and installed first: an open range may bring several GB of accelerator packages.
@@ -45,12 +46,12 @@ setup-train: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
 
 demo: $(STAMP)
-	$(BIN)/elbert run --backend rtl --examples --json runs/demo.json $(SENTENCES)
+	$(BIN)/python -m elbert run --backend rtl --examples --json runs/demo.json -- $(value SENTENCES)
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20
@@ -59,8 +60,8 @@ test-all: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 clean:
 	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

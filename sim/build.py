@@ -5,31 +5,46 @@ sources, the options and the versions of Verilator, cocotb and the compiler, so 
 build twice, and different ones never meet. A build happens in a temporary folder and is renamed into place
 while a lock file of its key is held: parallel processes wait for one build instead of repeating it.
 
+make takes no path with a space in it, and shells and compilers stumble over others. So what they are told are
+names in the folder of the build, among them links to Verilator and to cocotb's libraries; and that folder is
+among the system's temporary ones where the cache's own path would not do.
+
 Only the ports of the top module are visible to cocotb: making every signal public, as cocotb's runner does,
 costs a factor of 6 in speed and 9 in build time on a 32x32 array.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from golden_model.cache import cache_dir
 from golden_model.children import child
+from golden_model.errors import PromiseBroken
 from golden_model.locks import waited_for
 from sim import toolchain
 
 _MAIN = Path(__file__).parent / "verilator_main.cpp"
+_VERILATOR, _LIBS = "verilator", "libs"
+"""Links in the folder of a build."""
+# cocotb's libraries need one another; where they lie, the simulation is told when it starts (sim.run).
+_LINK = f"-L../{_LIBS} -lcocotbvpi_verilator" + (
+    f" -Wl,-rpath-link,../{_LIBS}" if sys.platform == "linux" else ""
+)
 _RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
 _RUNTIME_OBJECTS_TRACE = (*_RUNTIME_OBJECTS, "verilated_vcd_c.o")
 
 
-class BuildFailure(RuntimeError):
+class BuildFailure(PromiseBroken):
     """Verilator or the C++ compiler refused the design; the text ends with their messages."""
 
 
@@ -94,7 +109,6 @@ def _control_file(top: str, public: Sequence[tuple[str, str]]) -> str:
 
 
 def _verilator_arguments(top: str, names: Sequence[str], options: BuildOptions) -> list[str]:
-    libs = toolchain.cocotb_libs()
     unknown = "fast" if options.fast else "unique"
     arguments = [
         *("--cc", "--exe", "--vpi", "--quiet", "--Mdir", "obj", "--prefix", "Vtop", "-o", "sim"),
@@ -102,7 +116,7 @@ def _verilator_arguments(top: str, names: Sequence[str], options: BuildOptions) 
         *("--x-assign", unknown, "--x-initial", unknown, "-O3"),
         *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "-Wno-WIDTH"),
         "--timing" if options.timing else "--no-timing",
-        *("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"),
+        *("-LDFLAGS", _LINK),
     ]
     if options.trace:
         arguments += ["--trace-vcd", "--trace-structs"]
@@ -144,11 +158,11 @@ def _run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
         handle.write("$ " + " ".join(command) + "\n")
         handle.flush()
         # The compiler's temporary files go where they vanish with the folder, whatever ends it.
-        environment = toolchain.verilator_env() | {"TMPDIR": str(folder)}
+        environment = toolchain.build_env(folder / _VERILATOR) | {"TMPDIR": str(folder)}
         with child(command, folder=folder, output=handle, environment=environment) as tool:
             status = tool.process.wait()
     if status:
-        lines = log.read_text().splitlines()
+        lines = log.read_text(errors="replace").splitlines()
         errors = [n for n, line in enumerate(lines) if "%Error" in line or " error: " in line]
         shown = lines[errors[0] : errors[0] + 40] if errors else lines[-40:]
         raise BuildFailure(f"{what} failed with status {status}:\n" + "\n".join(shown))
@@ -159,7 +173,7 @@ def _runtime_folder(options: BuildOptions) -> Path:
     key = _digest(
         [toolchain.versions(), _make_variables(options), options.trace, str(toolchain.verilator_root())]
     )
-    return toolchain.cache_dir() / "runtime" / key[:32]
+    return cache_dir() / "runtime" / key[:32]
 
 
 def _copy_runtime(options: BuildOptions, obj: Path) -> bool:
@@ -206,7 +220,7 @@ def build(
     named = normalise_sources(sources)
     options = options or BuildOptions()
     key = build_key(named, top, options)
-    root = toolchain.cache_dir() / "sim"
+    root = cache_dir() / "sim"
     final = root / key[:2] / key
     binary = final / "sim"
     if binary.exists():
@@ -214,13 +228,21 @@ def build(
     with waited_for(root / key[:2] / f"{key}.lock"):
         if binary.exists():
             return binary
-        staging = Path(tempfile.mkdtemp(prefix=f".new-{key[:8]}-", dir=final.parent))
-        try:
-            _build_in(staging, named, top, options, jobs)
+        for left in final.parent.glob(f".new-{key[:8]}-*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.ExitStack() as temporary:
+
+            def folder(parent: Path) -> Path:
+                made = Path(tempfile.mkdtemp(prefix=f".new-{key[:8]}-", dir=parent))
+                temporary.callback(shutil.rmtree, made, ignore_errors=True)
+                return made
+
+            staging = folder(final.parent)
+            place = staging if toolchain.plain(staging) else folder(toolchain.plain_folder())
+            _build_in(place, named, top, options, jobs)
+            if place != staging:
+                shutil.copytree(place, staging, dirs_exist_ok=True)
             os.rename(staging, final)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
     return binary
 
 
@@ -229,23 +251,41 @@ def _build_in(folder: Path, sources: Mapping[str, str], top: str, options: Build
         (folder / name).write_text(text)
     (folder / "visible.vlt").write_text(_control_file(top, options.public))
     shutil.copyfile(_MAIN, folder / "main.cpp")
+    links = (folder / _VERILATOR, folder / _LIBS)
+    for link, target in zip(links, (toolchain.verilator_root(), toolchain.cocotb_libs()), strict=True):
+        link.symlink_to(target)
     log = folder / "build.log"
+    make = toolchain.make_arguments()
+    _check_compiler(folder)
     verilator = str(toolchain.verilator_root() / "bin" / "verilator_bin")
     _run([verilator, *_verilator_arguments(top, list(sources), options)], folder, log, "Verilator")
     obj = folder / "obj"
     had_runtime = _copy_runtime(options, obj)
-    make = [
-        *toolchain.make_arguments(),
-        *_make_variables(options),
-        "-C",
-        "obj",
-        "-f",
-        "Vtop.mk",
-        "-j",
-        str(jobs),
-    ]
+    make = (*make, *_make_variables(options), "-C", "obj", "-f", "Vtop.mk", "-j", str(jobs))
     _run(make, folder, log, "the C++ build")
     if not had_runtime:
         _keep_runtime(options, obj)
     os.replace(obj / "sim", folder / "sim")
     shutil.rmtree(obj)  # several times the binary's size, and of no further use
+    for link in links:
+        link.unlink()
+
+
+def _check_compiler(folder: Path) -> None:
+    """Builds a tiny program, so that a compiler of no use is told from a design of none.
+
+    Raises:
+        ToolchainError: the compiler or its library does not work.
+    """
+    source, program = folder / "probe.cpp", folder / "probe"
+    source.write_text("#include <memory>\nint main() { return *std::make_unique<int>(0); }\n")
+    command = [*toolchain.compiler(), source.name, "-o", program.name]
+    try:
+        _run(command, folder, folder / "probe.log", "the C++ compiler")
+    except BuildFailure as failure:
+        [line, *_] = str(failure).splitlines()[1:] or ["it prints nothing"]
+        raise toolchain.ToolchainError(f"{shlex.join(command)} fails on a tiny program: {line}") from None
+    if not program.exists():
+        raise toolchain.ToolchainError(f"{shlex.join(command)} writes no program")
+    for path in (source, program, folder / "probe.log"):
+        path.unlink()

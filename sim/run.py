@@ -175,6 +175,13 @@ def _write_arguments(folder: Path, values: Mapping[str, Any]) -> None:
     (folder / _ARGS_FILE).write_text(json.dumps({**plain, "__arrays__": sorted(arrays)}))
 
 
+def _library_path() -> dict[str, str]:
+    """Where the simulation finds cocotb's libraries, before what was to be searched already."""
+    name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    before = os.environ.get(name)
+    return {name: os.pathsep.join([str(toolchain.cocotb_libs()), *([before] if before else [])])}
+
+
 def _environment(
     folder: Path, top: str, test_module: str | Path, seed: int, test_filter: str | None
 ) -> dict[str, str]:
@@ -196,6 +203,7 @@ def _environment(
         COCOTB_ANSI_OUTPUT="0",
         TOPLEVEL_LANG="verilog",
         GPI_USERS=toolchain.gpi_users(),
+        **_library_path(),
         PYGPI_PYTHON_BIN=sys.executable,
         PYTHONPATH=os.pathsep.join(search),
     )
@@ -339,6 +347,7 @@ def run_bench(
     if not 0 <= seed < 2**31:
         raise ValueError(f"seed {seed} is not in 0..2**31-1")
     options = build_options or BuildOptions()
+    toolchain.gpi_users()  # what is missing is missed before minutes of building
     begin = time.monotonic()
     binary = build(sources, top=top, options=options)
     build_s = time.monotonic() - begin

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from golden_model.cache import cache_dir
 from golden_model.children import Child, child
 from golden_model.errors import PromiseBroken
 
@@ -72,9 +75,17 @@ def run_tool(
         expired.set()
         tool.end()
 
+    # Its compilation is kept where it can be, its temporary files vanish, whatever ends it.
+    environment = dict(os.environ) | {"YOWASP_CACHE_DIR": str(cache_dir("YoWASP", "YOWASP_CACHE_DIR"))}
     with (
+        tempfile.TemporaryDirectory(prefix="elbert-") as temporary,
         log.open("w", buffering=1, encoding="utf-8") as sink,
-        child(command, folder=folder, output=subprocess.PIPE) as started,
+        child(
+            command,
+            folder=folder,
+            output=subprocess.PIPE,
+            environment=environment | {"TMPDIR": temporary},
+        ) as started,
     ):
         late = threading.Timer(min(timeout, threading.TIMEOUT_MAX), stop, (started,))
         late.start()
