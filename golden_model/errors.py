@@ -6,6 +6,8 @@ command promises and did not find is ``PromiseBroken``: exit code 1.
 
 from __future__ import annotations
 
+from golden_model.documents import quote
+
 
 class PromiseBroken(Exception):
     """A command ran and what it promises does not hold; the message says what. Exit code 1."""
@@ -20,7 +22,7 @@ def describe(failure: Exception) -> str:
             place = ".".join(str(part) for part in error["loc"])
             reason = str(error.get("ctx", {}).get("error") or error["msg"])
             if place and error["type"] != "value_error":
-                reason = f"{place} {error['input']!r}: {reason[:1].lower()}{reason[1:]}"
+                reason = f"{place} {quote(error['input'])}: {reason[:1].lower()}{reason[1:]}"
             parts.append(reason)
         return "; ".join(parts)
     return str(failure) or type(failure).__name__

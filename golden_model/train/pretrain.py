@@ -15,10 +15,10 @@ from torch import nn
 
 from golden_model.config import ElbertConfig
 from golden_model.devices import find_device
-from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
-from golden_model.float.files import WEIGHTS_FILE, write_checkpoint
+from golden_model.float.files import write_checkpoint
+from golden_model.float.weights import stored_sha256
 from golden_model.text.tokenizer import ElbertTokenizer
 from golden_model.train.distillation import BertTeacher, Distillation, hidden_errors, iteration_of_layer
 from golden_model.train.initialise import LAYER, copy_layer, fresh, from_bert_layer
@@ -198,8 +198,8 @@ def prepare_pretraining(
     iterations = iteration_of_layer(teacher.layers, options.stretch)
     facts: dict[str, Any] = {
         "config": config.model_dump(),
-        "start_sha256": sha256_of((init or teacher_folder) / WEIGHTS_FILE),
-        "teacher_sha256": sha256_of(teacher_folder / WEIGHTS_FILE),
+        "start_sha256": stored_sha256(init or teacher_folder),
+        "teacher_sha256": stored_sha256(teacher_folder),
         "train": {"rows": len(kept), "sha256": digest(kept)},
         "held_out": {"rows": len(held), "sha256": digest(held)},
         "iterations": iterations,

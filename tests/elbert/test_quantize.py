@@ -94,7 +94,7 @@ def test_the_cost_is_reported_per_tensor_and_iteration(float_folder: Path, tmp_p
     assert code == 0, text
     quality = json.loads(record_file.read_text())["quality"]
     assert len(quality["tensors"]["attention.scores"]["sqnr_db"]) == 4
-    assert set(quality["tensors"]["hidden"]) == {"sqnr_db", "saturated", "range_used"}
+    assert set(quality["tensors"]["hidden"]) == {"sqnr_db", "error_lsb", "saturated", "range_used"}
     assert "attention.query.weight" in quality["weights_sqnr_db"]
     for title in ("worst first", "Weights", "attention.scores"):
         assert title in text
