@@ -487,3 +487,29 @@ def test_tables_of_other_data_are_refused() -> None:
     tables, _ = known_tables()
     with pytest.raises(ValueError, match="80 sentences and 2 classes, the data 79 and 2"):
         study("sst2", "accuracy", make_rows(torch.arange(79) % 2), tables)
+
+
+def test_a_model_of_one_iteration_has_nothing_to_study() -> None:
+    table = random_table(1, iterations=1)
+    with pytest.raises(ValueError, match="elbert has one iteration: no sentence can leave before the last"):
+        study("sst2", "accuracy", make_rows(torch.arange(30) % 2), {"elbert": table})
+
+
+def test_answers_are_numbered_as_the_study_does_and_ties_as_the_model_does() -> None:
+    logits = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 0.0, 0.0]]])
+    table = make_table("elbert", logits, class_names=["a", "b", "c"])
+    assert table.labels.tolist() == [[0, 1, 0]]  # a tie goes to the lower logit
+    turned = table.answering(["c", "a", "b"])
+    assert turned.labels.tolist() == [[1, 2, 1]]
+    assert turned.sha256 == table.sha256
+    assert torch.equal(turned.confidence.entropy, table.confidence.entropy)
+    assert table.answering(["a", "b", "c"]).labels.tolist() == table.labels.tolist()
+    for classes, message in (
+        (["a", "b"], "class 'c' is none of"),
+        (["a", "b", "d"], "class 'c' is none of"),
+        (["a", "b", "c", "d"], "lack 'd'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            table.answering(classes)
+    with pytest.raises(ValueError, match="class_names has 2 entries for 3 classes"):
+        make_table("elbert", logits, class_names=["a", "b"])
