@@ -182,6 +182,8 @@ def train(
         config = checkpoint_of(stage_two) / "config.json"
     elif exits is not None or last_weight or own_answers is not None:
         raise ValueError("--exits, --last-weight and --own-answers are for --stage-two")
+    elif unlabelled and teacher is None:
+        raise ValueError(f"--unlabelled {unlabelled[0]}: there is no --teacher to answer it")
     geometry = options.read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -211,6 +213,10 @@ def train(
     }
     if stage_two is not None:
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
+    going_on = None
+    if stage_two is not None:
+        own_texts = (unlabelled or []) if teacher is None else []
+        going_on = StageTwo(stage_two, own_answers, own_texts, unlabelled_rows)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,
@@ -221,7 +227,7 @@ def train(
         tokenizer_folder=tokenizer,
         vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
         teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
-        stage_two=None if stage_two is None else StageTwo(stage_two, own_answers),
+        stage_two=going_on,
         device=device,
     )
     shown = is_main() and not quiet

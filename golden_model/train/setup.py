@@ -168,6 +168,10 @@ def prepare(
     if teaching is not None:
         train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
         distillation.teacher.to(place)
+    elif stage_two is not None and stage_two.unlabelled:
+        extra = _sentences(stage_two.unlabelled, stage_two.rows)
+        train = _samples(splits.train, extra, tokenizer, options)
+        facts["unlabelled"] = {"rows": len(extra), "sha256": digest(extra)}
     answers = None
     if stage_two is not None and options.soft:
         facts["own_answers"] = stage_two.own_share(distillation is not None)
@@ -335,21 +339,8 @@ def _teach(
             f"{teaching.folder} has {teacher.model.config.num_labels} classes, "
             f"the data {len(train.label_names)}"
         )
-    extra = list(
-        dict.fromkeys(s for path in teaching.unlabelled for s in read_sentences(path, teaching.rows))
-    )
-    found = []
-    for each in (tokenizer, teacher.tokenizer):
-        labelled = encode(train, each, options.max_length)
-        more = each.encode_many(extra, options.max_length) if extra else []
-        found.append(
-            Encoded(
-                labelled.ids + [ids for ids, _ in more],
-                labelled.types + [types for _, types in more],
-                torch.cat([labelled.labels, torch.full((len(more),), -1)]),
-            )
-        )
-    ours, theirs = found
+    extra = _sentences(teaching.unlabelled, teaching.rows)
+    ours, theirs = (_samples(train, extra, each, options) for each in (tokenizer, teacher.tokenizer))
     if [len(ids) for ids in ours.ids] != [len(ids) for ids in theirs.ids]:
         raise ValueError(f"the tokenizer of {teaching.folder} splits text otherwise than the student's")
     facts = {
@@ -358,3 +349,21 @@ def _teach(
         "unlabelled": {"rows": len(extra), "sha256": digest(extra)},
     }
     return ours, Distillation(teacher, theirs, iteration_of_layer(teacher.layers, teaching.stretch)), facts
+
+
+def _sentences(tables: Sequence[Path], rows: int | None) -> list[str]:
+    """Sentences of the first ``rows`` documents of each table, each once."""
+    return list(dict.fromkeys(s for path in tables for s in read_sentences(path, rows)))
+
+
+def _samples(
+    train: TextDataset, extra: Sequence[str], tokenizer: ElbertTokenizer, options: JointOptions
+) -> Encoded:
+    """The training data, and behind them the sentences ``extra``, which have no label."""
+    labelled = encode(train, tokenizer, options.max_length)
+    more = tokenizer.encode_many(extra, options.max_length) if extra else []
+    return Encoded(
+        labelled.ids + [ids for ids, _ in more],
+        labelled.types + [types for _, types in more],
+        torch.cat([labelled.labels, torch.full((len(more),), -1)]),
+    )

@@ -153,8 +153,9 @@ class Trainer:
             for key, value in self.options.model_dump().items():
                 if key not in (*REPLANNED, *self.objective.unread) and before[key] != value:
                     raise ValueError(f"{path} was trained with {key} {before[key]!r}, asked for {value!r}")
-            if document["facts"] != json.loads(json.dumps(self.facts)):
-                changed = [k for k in self.facts if document["facts"].get(k) != self.facts[k]]
+            then, now = document["facts"], json.loads(json.dumps(self.facts))
+            if then != now:
+                changed = [key for key in {**now, **then} if then.get(key) != now.get(key)]
                 raise ValueError(f"{path} was trained on other inputs: {', '.join(changed)} differ")
             keys = set(file.keys())
             with torch.no_grad():

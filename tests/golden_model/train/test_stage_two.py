@@ -214,6 +214,31 @@ def test_a_bert_teaches_beside_the_own_full_depth(
     assert trainer.record()["inputs"]["own_answers"] == share
 
 
+def test_own_full_depth_answers_unlabelled_sentences(data: Path, first: Path, tmp_path: Path):
+    texts = tmp_path / "more.tsv"
+    texts.write_text("text\nthe film is very very good. bad film is , bad.\nthe film is very very good.\n")
+    options = JointOptions.model_validate({**SECOND, "max_steps": 2})
+    task, stage = Splits.of_folder(str(data)), StageTwo(first, None, [texts])
+    trainer = prepare(task, PRESETS["nano"], options, tmp_path / "run", stage_two=stage)
+    labels = trainer.objective.train_data.labels
+    assert trainer.facts["unlabelled"]["rows"] == 2
+    assert labels.tolist() == [*task.train.labels, -1, -1]
+    start, tokenizer, _ = load_float(first / "latest")
+    ids = torch.tensor([tokenizer.encode("the film is very very good.", 16)[0]])
+    found = trainer.objective.answers.of([320], torch.device("cpu"))
+    torch.testing.assert_close(found, start(ids)[-1].detach(), rtol=0, atol=1e-5)
+    # without a label the teacher's answer is all there is to learn
+    target = torch.softmax(found / 2, -1)
+    ours = torch.log_softmax(start(ids)[:2] / 2, -1)
+    expected = 4 * (target * (target.log() - ours)).sum(-1).mean(-1).sum()
+    assert float(trainer.objective.loss([320]).detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    trainer.run()
+    shorter = prepare(task, PRESETS["nano"], options, tmp_path / "run", stage_two=StageTwo(first))
+    with pytest.raises(ValueError, match="trained on other inputs: unlabelled differ"):
+        shorter.resume()
+    assert trainer.record()["training_cost"]["stages"][1]["teacher_macs"] > shorter.objective.answers.macs
+
+
 def test_mean_of_answers_that_are_sure_stays_finite():
     sure = torch.tensor([[400.0, -400.0]])
     found = mean_answers([(0.25, sure), (0.75, -sure)], 1.0)
@@ -420,6 +445,7 @@ def test_command_goes_on_from_a_run(data: Path, first: Path, tmp_path: Path):
         (("--exits", 2), "--exits, --last-weight and --own-answers are for --stage-two"),
         (("--last-weight", 0.1), "are for --stage-two"),
         (("--own-answers", 1), "are for --stage-two"),
+        (("--unlabelled", "more.tsv"), r"--unlabelled more\.tsv: there is no --teacher to answer it"),
         (("--stage-two", "FIRST", "--init", "fresh"), "--init has no use: --stage-two"),
         (("--stage-two", "FIRST", "--vocabulary-size", 9), "--vocabulary-size has no use: --stage-two"),
         (("--stage-two", "FIRST", "--method", "all"), "--stage-two .* is for one method, not for all"),
