@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden_model.data.labels import LabelMatch, as_number, find_names, in_order, match_labels
@@ -95,6 +95,7 @@ def test_titles_are_the_datas_words_first():
 NAMES = ["c", "a", "b", "D"]
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)), st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True))
 def test_the_order_of_classes_is_the_datas_and_not_the_models(order: list[int], rows: list[int]):
     """What scores are of does not change with how a model numbers its classes."""
@@ -107,6 +108,7 @@ def test_the_order_of_classes_is_the_datas_and_not_the_models(order: list[int], 
     assert numbers.order == [0, 1, 2, 3]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=6), st.lists(st.text(max_size=6), max_size=6))
 def test_matching_never_invents_a_class(words: list[str], names: list[str]):
     try:

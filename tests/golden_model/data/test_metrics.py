@@ -44,6 +44,7 @@ def answers_and_labels(draw: st.DrawFn) -> tuple[list[list[int]], list[int], int
     return draw(st.lists(vector, min_size=1, max_size=4)), draw(vector), classes
 
 
+@settings(deadline=None)
 @given(answers_and_labels())
 def test_many_are_each_one_and_each_one_is_the_definition(case: tuple[list[list[int]], list[int], int]):
     answers, labels, classes = case
@@ -55,7 +56,7 @@ def test_many_are_each_one_and_each_one_is_the_definition(case: tuple[list[list[
         assert one == pytest.approx(counted(each, labels, classes).as_dict(), abs=1e-9)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(answers_and_labels(), st.data())
 def test_weights_are_samples_drawn_that_often(
     case: tuple[list[list[int]], list[int], int], data: st.DataObject

@@ -142,9 +142,10 @@ def test_parquet_says_what_it_holds(tmp_path: Path):
         path.write_bytes(data)
         with pytest.raises(ValueError, match=told):
             load_dataset(path)
-    parquet_bytes(path, {"text": ["a", "b", "c"], "label": [0.0, 1.0, None]})
-    with pytest.raises(ValueError, match=r"dev\.parquet: row 3 has an empty label$"):
-        load_dataset(path)
+    for missing in (None, float("nan")):
+        parquet_bytes(path, {"text": ["a", "b", "c"], "label": [0.0, 1.0, missing]})
+        with pytest.raises(ValueError, match=r"dev\.parquet: row 3 has an empty label$"):
+            load_dataset(path)
     parquet_bytes(path, {"text": [b"a"], "label": [0]})
     with pytest.raises(ValueError, match=r"row 1: column 'text' holds bytes, neither text nor a number$"):
         load_dataset(path)
@@ -171,11 +172,11 @@ def test_the_names_that_a_hub_table_keeps_are_its_classes(tmp_path: Path):
     assert data.match(None, 2).classes == (0, 1)
     assert load_dataset(path, label_names=["neg", "pos"]).labels == [0, 0]
     assert load_dataset(path, label_names=["0", "1"]).labels == [1, 1]
-    write([1, -1])
-    with pytest.raises(
-        ValueError, match=r"dev\.parquet: row 2: column 'label' is '-1', its classes are 'pos', 'neg'$"
-    ):
-        load_dataset(path)
+    for beyond in (-1, 2):
+        write([1, beyond])
+        told = rf"dev\.parquet: row 2: column 'label' is '{beyond}', its classes are 'pos', 'neg'$"
+        with pytest.raises(ValueError, match=told):
+            load_dataset(path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden_model.data.splits import cut_dev, find_split
@@ -40,6 +40,7 @@ def test_a_cut_is_the_hash_of_the_text_alone():
 WORDS = st.sampled_from([f"w{i}" for i in range(60)] + ["W1", " w2 ", "w 3", "w  3"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=40, max_size=80), st.booleans(), st.randoms())
 def test_a_cut_parts_no_text_and_ignores_the_order(
     rows: list[tuple[str, str]], in_pairs: bool, random: random.Random
