@@ -26,7 +26,6 @@ from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
 from golden_model.text.tokenizer import ElbertTokenizer, Sentences
 
-label_names = read_label_names  # its name until all who ask have moved to Backend.label_names
 BACKENDS = ("float", "golden")
 _FOLDERS = {"float": ("float", "config.json"), "golden": ("integer", METADATA_FILE)}
 CHUNK = 64

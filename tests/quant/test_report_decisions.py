@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 from elbert.bundled import BUNDLED
 from elbert.cli import build_app
 from golden_model.data.tables import TextDataset, load_dataset
-from golden_model.evaluation.backends import FloatBackend, label_names, open_backend, tokenize
+from golden_model.evaluation.backends import FloatBackend, open_backend, tokenize
 from golden_model.evaluation.score import evaluate
 from golden_model.exits import ExitPolicy
 from golden_model.files import sha256_of
 from golden_model.integer.model import GoldenModel
 from golden_model.integer.synthetic import random_sentences
+from golden_model.labels import read_label_names
 from quant.calibrate import calibrate
 from quant.report.decisions.choose import QUADRANTS, evenly, quadrant, shares, spread
 from quant.report.decisions.figures import MAX_TOKENS, darkest, decisions, principal_components, robust_limits
@@ -557,5 +558,5 @@ def test_wrong_usage_is_named_and_writes_nothing(tmp_path: Path, arguments: list
 
 
 def test_class_names_come_from_the_model_folder(tmp_path: Path) -> None:
-    assert label_names(BUNDLED) == label_names(BUNDLED / "float") == ["negative", "positive"]
-    assert label_names(tmp_path / "a" / "b") is None
+    assert read_label_names(BUNDLED) == read_label_names(BUNDLED / "float") == ["negative", "positive"]
+    assert read_label_names(tmp_path / "a" / "b") is None
