@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
+from elbert.outputs import check_files
 from golden_model.config import PRESETS, ElbertConfig, find_preset
+
+
+def _not_a_folder(path: Path | None) -> Path | None:
+    check_files(json=path)
+    return path
+
 
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
@@ -26,7 +33,10 @@ LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so 
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result here, for machines.")]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_not_a_folder, help="Write the result here, for machines."),
+]
 
 AnswerFirstOption = Annotated[
     bool,

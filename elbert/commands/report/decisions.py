@@ -10,7 +10,7 @@ import typer
 from elbert import options, policies
 from elbert.bundled import BUNDLED
 from elbert.hints import hint_policy, hint_truncated
-from elbert.outputs import check_files, check_folder, file_in
+from elbert.outputs import check_folder, file_in
 from elbert.progress import bars
 from elbert.results import deliver
 from elbert.tables import print_table
@@ -71,7 +71,6 @@ def decisions(
 
     page = file_in(output, PAGE)
     folder = svg or page.parent
-    check_files(json=json_file)
     check_folder("output", page.parent)
     check_folder("svg", folder)
     suffixes = figure_suffixes(figures)

@@ -36,7 +36,7 @@ def exits(
     from quant.report.exits.table import markdown
     from quant.style import check_suffix
 
-    check_files(markdown=markdown_file, figure=figure, json=json_file)
+    check_files(markdown=markdown_file, figure=figure)
     if figure is not None:
         check_suffix(figure)
     found = read_studies(studies)

@@ -10,7 +10,7 @@ import typer
 from elbert import options
 from elbert.bundled import BUNDLED
 from elbert.hints import hint
-from elbert.outputs import check_files, check_folder
+from elbert.outputs import check_folder
 from elbert.progress import bars
 from elbert.results import deliver
 from golden_model.data.tables import Columns, load_dataset
@@ -108,7 +108,6 @@ def exits(
     suffixes = figure_suffixes(figures)
     name = table_name(str(file)) if task is None else find_task(task).name
     folder = output or Path("runs/study/exits") / name
-    check_files(json=json_file)
     check_folder("output", folder)
     options.use_threads(threads)
 
