@@ -29,6 +29,7 @@ def evaluate(
     margin: options.MarginOption = policies.MARGIN,
     value_range: options.RangeOption = policies.RANGE,
     patience: options.PatienceOption = policies.PATIENCE,
+    answer_first: options.AnswerFirstOption = True,
     text_column: options.TextColumnOption = None,
     pair_column: options.PairColumnOption = None,
     label_column: options.LabelColumnOption = None,
@@ -66,6 +67,7 @@ def evaluate(
         limit=limit,
         device=device,
         bars=bars(quiet),
+        answer_first=answer_first,
     )
     result = found.result
     if predictions is not None:

@@ -186,11 +186,15 @@ def examine_file(
     limit: int | None = None,
     device: str = "cpu",
     bars: Bars = silent,
+    answer_first: bool = True,
 ) -> Evaluation:
-    """:func:`evaluate_file` with the answers themselves, for a file of predictions."""
+    """:func:`evaluate_file` with the answers themselves, for a file of predictions.
+
+    ``answer_first`` as of ``open_backend``: the answers are the same.
+    """
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit} is below 1")
-    opened = open_backend(backend, folder, device)
+    opened = open_backend(backend, folder, device, answer_first)
     data = open_data(file, task, columns=columns)
     if task is not None:
         _check_classes(task, data, opened)
