@@ -35,7 +35,7 @@ from golden_model.data.quoting import listed
 from golden_model.exits import AnyPolicy, Confidence, ExitPolicy
 from golden_model.files import replacing
 from golden_model.integer.confidence import integer_confidence
-from golden_model.integer.ops.exit_math import ONE
+from golden_model.numerics import ONE
 
 METADATA_KEY = "table"
 DTYPES = {"float": torch.float32, "golden": torch.int32}
