@@ -85,10 +85,10 @@ def test_a_character_cut_at_the_end_is_named(tmp_path: Path):
 
 def test_an_undecodable_byte_of_an_encoding_with_a_memory_is_named(tmp_path: Path):
     path = tmp_path / "a.txt"
-    good = "caf\xe9\n\u65e5\u672c\n".encode("iso2022_jp_2")
+    good = b"one\n\x1b$BF|"  # has switched to Japanese, and what comes first is not to be read as such
     path.write_bytes(good + b"\xff\n")
-    with pytest.raises(ValueError, match=rf"line 3 is not iso2022_jp_2: .*, 0xff at byte {len(good)}$"):
-        read_lines(path, "iso2022_jp_2")
+    with pytest.raises(ValueError, match=rf"line 2 is not iso2022_jp: .*, 0xff at byte {len(good)}$"):
+        read_lines(path, "iso2022_jp")
     path.write_bytes(b"no mark")
     with pytest.raises(ValueError, match=r"a\.txt is not utf-16: UTF-16 stream does not start with BOM$"):
         read_lines(path, "utf-16")
