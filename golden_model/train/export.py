@@ -70,8 +70,7 @@ def export(
     for name, value in model.model.state_dict().items():
         if not torch.isfinite(value.half()).all():
             raise ValueError(f"{name} reaches {float(value.abs().max())}, beyond float16")
-    if dev.label_names != names:
-        raise ValueError(f"{dev.source} has classes {dev.label_names}, {source} was trained on {names}")
+    dev = dev.relabelled(names)
     write_checkpoint(destination, model.model, tokenizer, record, torch.float16)
     stored, tokenizer, _ = load_float(destination)
     encoded = encode(dev, tokenizer, max_length)

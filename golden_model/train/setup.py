@@ -22,6 +22,7 @@ from golden_model.float.methods.files import read_model, weights_sha256
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import AFTER_ALBERT, TWO_STAGES
 from golden_model.float.weights import stored_sha256
+from golden_model.labels import read_label_names
 from golden_model.text.tokenizer import ElbertTokenizer, select_vocabulary
 from golden_model.train.distillation import BertTeacher, Distillation, iteration_of_layer
 from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabulary, minilm_folder
@@ -49,6 +50,12 @@ class Splits:
     def of_task(cls, name: str) -> Splits:
         """Train and dev of a task of :mod:`golden_model.data.tasks`."""
         return cls(load_task(name, "train"), load_task(name, "dev"))
+
+    def in_order_of(self, names: Sequence[str] | None) -> Splits:
+        """The same data in the order of a model's classes, where those are the data's own by name."""
+        if names is None or sorted(names) != sorted(self.train.label_names):
+            return self
+        return Splits(self.train.relabelled(names), self.dev.relabelled(names))
 
     def facts(self) -> dict[str, Any]:
         """For the record."""
@@ -152,6 +159,10 @@ def prepare(
             raise ValueError(f"a second stage goes on from a finished elbert: not {method}, and no stage one")
         check_options(options)
     place = find_device(device)
+    start = stage_two.folder if stage_two is not None else stage_one
+    known = Path(init) if start is None else checkpoint_of(start)
+    if start is not None or init not in ("minilm", "fresh"):
+        splits = splits.in_order_of(read_label_names(known))  # what its classifier knows stays true
     costs: dict[str, Any] | None = None
     if stage_two is not None:
         backbone, tokenizer, facts, costs = _after(stage_two.folder, splits, "elbert")
@@ -334,10 +345,14 @@ def _teach(
         ValueError: when the teacher has other classes, or splits text otherwise than the student.
     """
     teacher = BertTeacher.from_folder(teaching.folder).eval().requires_grad_(False)
-    if teacher.model.config.num_labels != len(train.label_names):
+    count = teacher.model.config.num_labels
+    if count != len(train.label_names):
+        raise ValueError(f"{teaching.folder} has {count} classes, the data {len(train.label_names)}")
+    match = train.match(read_label_names(teaching.folder, count) or train.label_names, count)
+    if match.classes != tuple(range(count)):
         raise ValueError(
-            f"{teaching.folder} has {teacher.model.config.num_labels} classes, "
-            f"the data {len(train.label_names)}"
+            f"{teaching.folder} numbers the classes otherwise than {train.source}: {match}; "
+            "train a teacher on these data"
         )
     extra = _sentences(teaching.unlabelled, teaching.rows)
     ours, theirs = (_samples(train, extra, each, options) for each in (tokenizer, teacher.tokenizer))

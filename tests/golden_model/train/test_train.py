@@ -445,3 +445,15 @@ def test_told_to_end_it_saves_and_resumes(task: Path, tmp_path: Path):
     before = trainer.step
     trainer.run(stop_after=before + 1)
     assert trainer.step == before + 1
+
+
+def test_a_start_keeps_the_order_of_its_classes(task: Path, tmp_path: Path):
+    """A checkpoint that numbers the same classes otherwise is trained on in its own order, by name."""
+    splits = Splits.of_folder(str(task))
+    names = splits.train.label_names
+    assert splits.in_order_of(None) == splits
+    assert splits.in_order_of(["other", "names"]) == splits
+    turned = splits.in_order_of(names[::-1])
+    assert turned.train.label_names == turned.dev.label_names == names[::-1]
+    for before, after in ((splits.train, turned.train), (splits.dev, turned.dev)):
+        assert [before.label_names[i] for i in before.labels] == [after.label_names[i] for i in after.labels]
