@@ -106,13 +106,13 @@ def simulate_sentences(
             fast=True,
             image=images[number],
             sources=sources,
-            run_dir=run_dir / f"worker_{number}",
+            run_dir=run_dir,
             timeout_s=TIMEOUT_S,
             on_sentence=finished,
         )
         if report.waves:
             waves.append(str(report.waves))
-        return report.errors
+        return [f"{error} (files: {report.folder})" for error in report.errors]
 
     parts = side_by_side([functools.partial(work, number) for number in range(len(shares))])
     errors = [error for part in parts for error in part]

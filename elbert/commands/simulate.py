@@ -63,4 +63,5 @@ def simulate(
     if not report.equal:
         first = next((o.comparison.first for o in report.outcomes if o.comparison.first), None)
         waves = [f"waves: {report.waves}"] if report.waves else []
+        waves.append(f"the run's files: {report.folder}")
         raise PromiseBroken("; ".join([*report.errors, *([str(first)] if first else []), *waves]))

@@ -21,6 +21,7 @@ BUNDLED_TASK = "sst2"
 
 
 def exits(
+    context: typer.Context,
     file: Annotated[
         Path | None,
         typer.Argument(help="A table of one's own, or a folder (its dev); else --task."),
@@ -91,6 +92,7 @@ def exits(
     """
     from elbert.show.study import print_study
     from golden_model.files import write_json
+    from golden_model.locks import held
     from quant.studies.exits.figures import draw
     from quant.studies.exits.points import write_csv
     from quant.studies.exits.rows import table_name, table_rows, task_rows
@@ -109,6 +111,7 @@ def exits(
     name = table_name(str(file)) if task is None else find_task(task).name
     folder = output or Path("runs/study/exits") / name
     check_folder("output", folder)
+    context.with_resource(held(folder))  # until the command ends
     options.use_threads(threads)
 
     place = None if task is None else logits or PUBLISHED
