@@ -80,9 +80,7 @@ def exits(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; by default runs/study/exits/TASK.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result to this file too.")
-    ] = None,
+    json_file: options.JsonOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Early exits compared: methods, policies and thresholds on one data set, at equal cost, with intervals.
