@@ -52,6 +52,7 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20

@@ -90,7 +90,7 @@ def main() -> None:
     degrade()
     try:
         with termination_interrupts():
-            build_app()()
+            build_app()(prog_name="elbert")
     except BrokenPipeError:
         # results are saved before they are shown, so nothing is lost; what is buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

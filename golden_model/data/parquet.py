@@ -26,6 +26,8 @@ def open_parquet(path: Path) -> Table:
         FileNotFoundError: there is no such file.
         ValueError: pyarrow is not installed, or the file is damaged, cut or no Parquet.
     """
+    with open_bytes(path):
+        pass  # what is no file is no question of packages
     try:
         import pyarrow
         from pyarrow import parquet
@@ -41,7 +43,7 @@ def open_parquet(path: Path) -> Table:
         except (pyarrow.ArrowException, OSError, ValueError, *DAMAGE) as error:
             raise damaged(path, error, place) from error
 
-    with open_bytes(path) as raw:  # says what is no file
+    with open_bytes(path) as raw:
         if path.suffix.lower() in COMPRESSED:
             with reading():
                 content = raw.read(MAX_BYTES + 1)

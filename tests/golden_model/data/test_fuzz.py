@@ -20,7 +20,8 @@ KINDS = [
     pytest.param(
         kind,
         marks=pytest.mark.skipif(
-            kind == ".parquet" and importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not there"
+            kind.startswith(".parquet") and importlib.util.find_spec("pyarrow") is None,
+            reason="pyarrow is not there",
         ),
     )
     for kind in (*SUFFIXES, TEXT_SUFFIX, ".tsv.gz", ".csv.xz", ".json.xz", ".jsonl.gz", ".parquet.gz")
