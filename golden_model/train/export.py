@@ -88,8 +88,9 @@ def export(
         "dev_tokens": sum(len(ids) for ids in encoded.ids),
     }
     write_json(destination / RECORD_FILE, record)
-    (destination / EXIT_WEIGHTS_FILE).unlink(missing_ok=True)  # of what was exported here before
     if (source / EXIT_WEIGHTS_FILE).is_file():
         with replacing(destination / EXIT_WEIGHTS_FILE) as temporary:
             shutil.copyfile(source / EXIT_WEIGHTS_FILE, temporary)
+    else:
+        (destination / EXIT_WEIGHTS_FILE).unlink(missing_ok=True)  # of what was exported here before
     return record
