@@ -48,3 +48,6 @@ def _print_accuracy(evaluation: Mapping[str, Any]) -> None:
     ]
     columns = ["iteration", "float", "golden", "difference"]
     print_table(f"Accuracy on {evaluation['samples']} sentences, %", columns, rows)
+    classes = evaluation["classes"]
+    found = ", ".join(f"{word} = {number}" for word, number in classes["of"].items())
+    typer.echo(f"classes of the data = of the model, by {classes['by']}: {found}")

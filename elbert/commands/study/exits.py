@@ -152,6 +152,8 @@ def exits(
                 f"without {', '.join(result['missing'])}: to train what is missing, "
                 f"elbert train --task {task} --method all --output {runs}"
             )
+        numbered = ", ".join(f"{i} {word}" for i, word in enumerate(rows.classes))
+        typer.echo(f"classes of the logits, the data's matched by name: {numbered}")
         typer.echo(f"figures, points and result: {folder}")
 
     deliver(result, None, None if quiet else show)
