@@ -55,7 +55,7 @@ class Model:
 
     Members:
         folder: As given.
-        id2label, label2id: Names of the classes; their numbers as text where the model names none.
+        forms: ``float``, ``golden``: what the folder holds.
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu") -> None:
@@ -64,10 +64,6 @@ class Model:
         self.forms = [form for form in ("float", "golden") if self._has(form)]
         if not self.forms:
             model_folder(self.folder, "golden")  # says what is missing
-        count = self.config.num_labels
-        names = read_label_names(self.folder, count) or [str(i) for i in range(count)]
-        self.id2label = dict(enumerate(names))
-        self.label2id = {name: i for i, name in self.id2label.items()}
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, {' and '.join(self.forms)}, classes {list(self.label2id)})"
@@ -89,9 +85,22 @@ class Model:
         """The golden model; raises FileNotFoundError where the folder holds none."""
         return GoldenBackend(self.folder, self.device)
 
+    @cached_property
+    def id2label(self) -> dict[int, str]:
+        """Names of the classes; their numbers as text where the model names none."""
+        count = self.config.num_labels
+        return dict(enumerate(read_label_names(self.folder, count) or [str(i) for i in range(count)]))
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Numbers of the classes by name."""
+        return {name: i for i, name in self.id2label.items()}
+
     @property
     def _any(self) -> FloatBackend | GoldenBackend:
-        return self.golden if "golden" in self.forms else self.float
+        """A form that is open already; else the golden one, where there is one."""
+        opened = [form for form in self.forms if form in self.__dict__]
+        return self.float if (opened or self.forms[::-1])[0] == "float" else self.golden
 
     @property
     def config(self) -> ElbertConfig:
@@ -121,9 +130,10 @@ class Model:
 
     def sha256(self, backend: str = "golden") -> str:
         """Hash of the checkpoint that answers for a backend."""
-        return self._backend(backend).sha256
+        return self.backend(backend).sha256
 
-    def _backend(self, backend: str) -> FloatBackend | GoldenBackend:
+    def backend(self, backend: str) -> FloatBackend | GoldenBackend:
+        """The form that answers for ``float``, ``golden`` or ``rtl``, opened; ValueError for another name."""
         if backend not in BACKENDS:
             raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
         return self.float if backend == "float" else self.golden
@@ -207,7 +217,7 @@ class Model:
         simulation: Simulation | None,
         answer_first: bool | None,
     ) -> list[Classification]:
-        opened = self._backend(backend)
+        opened = self.backend(backend)
         if isinstance(policy, str) or policy is None:
             policy = make_policy(policy or "none")
         if trace is not None and backend == "float":

@@ -97,7 +97,7 @@ def run(
         policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
     )
     opened = load(model, device)
-    hint_policy(chosen, opened.config.num_hidden_layers)
+    hint_policy(chosen, opened.backend(backend).config.num_hidden_layers)
     if backend == "rtl":
         with SimulationProgress(len(texts) * (1 if policy == "none" else 2)) as progress:
             simulation = Simulation(

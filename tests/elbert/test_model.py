@@ -165,3 +165,11 @@ def test_hardware_answers_like_the_golden_model(folder: Path, tmp_path: Path):
         assert hardware.hardware is not None
         assert hardware.hardware.mismatches == 0
         assert hardware.hardware.cycles <= hardware.hardware.cycles_full
+
+
+def test_one_form_answers_whatever_is_wrong_with_the_other(folder: Path):
+    (folder / "integer" / "integer.json").write_text("{}")
+    model = elbert.load(folder)
+    assert model.classify("w1", backend="float").label in model.label2id
+    with pytest.raises(ValueError, match=r"integer\.json"):
+        model.classify("w1", backend="golden")
