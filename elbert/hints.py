@@ -26,5 +26,8 @@ def hint_policy(policy: ExitPolicy, iterations: int) -> None:
 
 def hint_truncated(cut: int, sentences: int, longest: int) -> None:
     """Says how many sentences were cut to the model's longest."""
-    if cut:
-        hint(f"{cut} of {sentences} sentences cut to {longest} tokens, the model's longest")
+    from golden_model.text.tokenizer import cut_note
+
+    note = cut_note(cut, sentences, longest)
+    if note is not None:
+        hint(note)

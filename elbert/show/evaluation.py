@@ -30,6 +30,7 @@ def print_evaluation(result: dict[str, Any], classes: str | None = None) -> None
         ("mean exit iteration", f"{result['mean_exit_iteration']:.2f} of {result['iterations']}"),
         ("cost", f"{result['cost']:.4f}"),
         ("speedup (1/cost)", f"{result['speedup']:.2f}x"),
+        *_multiply_adds(result["multiply_adds"]),
         ("mean confidence", f"{result['mean_confidence']:.4f}"),
     ]
     print_table(f"Evaluation, {result.get('backend', 'model')}", ["what", "value"], facts)
@@ -39,3 +40,15 @@ def print_evaluation(result: dict[str, Any], classes: str | None = None) -> None
         accuracy = None if per_iteration is None else round(100 * per_iteration[i], 2)
         rows.append((i + 1, count, accuracy))
     print_table("By iteration", ["iteration", "sentences leaving", "accuracy if all left here, %"], rows)
+
+
+def _multiply_adds(counted: dict[str, int] | None) -> list[tuple[str, str]]:
+    """Those until the exits, with the speedup over full depth; nothing where they are not counted."""
+    if counted is None:
+        return []
+    full = counted["full_depth"]
+    titles = {"all_rows": "multiply-adds until the exits, all rows", "answer_first": "answer first"}
+    return [
+        (title, f"{counted[key] / 1e9:.1f} G of {full / 1e9:.1f} G, {full / counted[key]:.2f}x")
+        for key, title in titles.items()
+    ]

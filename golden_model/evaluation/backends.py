@@ -54,6 +54,8 @@ class Backend(Protocol):
     sha256: str
     label_names: list[str] | None
     """Of the classes; None where the folder does not name them."""
+    own_exits: bool
+    """Whether a method's own heads answer instead of ALBERT's pooler and classifier."""
 
     def answer(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, progress: Progress | None = None
@@ -76,7 +78,8 @@ class FloatBackend:
 
         folder = model_folder(folder, "float")
         model: torch.nn.Module
-        if (folder / HEADS_FILE).is_file():
+        self.own_exits = (folder / HEADS_FILE).is_file()
+        if self.own_exits:
             model, self.tokenizer, _ = read_model(folder)
             self.config = model.config
         else:
@@ -129,6 +132,7 @@ class GoldenBackend:
         self.tokenizer = ElbertTokenizer.from_folder(folder)
         self.tokenizer.check_fits(self.config.vocab_size, folder)
         self.label_names = read_label_names(folder, self.config.num_labels)
+        self.own_exits = False
         self.model = GoldenModel(checkpoint, find_device(device))
         self.answer_first = answer_first
         self.sha256 = sha256_of(folder / TENSOR_FILE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from golden_model.exits import ExitPolicy
 from golden_model.progress import Bars, Progress, silent
 from golden_model.provenance import header
 
+P = ParamSpec("P")
+
 
 def cost_of(exits: Tensor, iterations: int) -> float:
     """cost = sum_i i·n_i / (L·sum_i n_i): the share of iterations that was computed; exits int64 [N >= 1]."""
@@ -32,7 +35,7 @@ class Evaluation:
     """Answers to labelled data and what they are worth.
 
     Members:
-        result: See :func:`evaluate`.
+        result: See :func:`examine`.
         data: What was answered.
         match: The model's class of each of the data's.
         answers: In the model's classes.
@@ -64,13 +67,13 @@ class Evaluation:
             )
 
 
-def evaluate(
+def examine(
     backend: Backend,
     data: TextDataset,
     policy: ExitPolicy | None = None,
     progress: Progress | None = None,
     metric: str = "accuracy",
-) -> dict[str, Any]:
+) -> Evaluation:
     """Scores a backend on labelled sentences.
 
     A class of the data is the model's class of that name; where the data write numbers it is the class of
@@ -84,26 +87,17 @@ def evaluate(
         metric: The primary one, of ``golden_model.data.metrics.METRICS``.
 
     Returns:
-        JSON-able: samples, truncated (sentences longer than max_length, which were cut), classes (how
-        the data's were found among the model's), metric (name and value of the primary one), accuracy, f1,
-        f1_of (the class it is of, as the data call it: the second of two; None: the mean over more), mcc,
-        mean_exit_iteration, cost, speedup (1/cost), exits (sentences per iteration), mean_confidence, policy,
-        and accuracy_per_iteration (None where sentences left).
+        The answers, and a ``result`` that is JSON-able: samples, truncated (sentences longer than
+        max_length, which were cut), classes (how the data's were found among the model's), metric (name
+        and value of the primary one), accuracy, f1, f1_of (the class it is of, as the data call it: the
+        second of two; None: the mean over more), mcc, mean_exit_iteration, cost, speedup (1/cost), exits
+        (sentences per iteration), mean_confidence, policy, accuracy_per_iteration (None where sentences
+        left), and multiply_adds of the iterations (full_depth, all_rows and answer_first until the exits;
+        None where a method's own exits cost otherwise).
 
     Raises:
         ValueError: there are no rows, a class of the data is none of the model's, or the metric is not known.
     """
-    return examine(backend, data, policy, progress, metric).result
-
-
-def examine(
-    backend: Backend,
-    data: TextDataset,
-    policy: ExitPolicy | None = None,
-    progress: Progress | None = None,
-    metric: str = "accuracy",
-) -> Evaluation:
-    """:func:`evaluate` with the answers themselves."""
     policy = policy or ExitPolicy()
     config = backend.config
     if not len(data):
@@ -137,42 +131,10 @@ def examine(
         "exits": torch.bincount(answers.exits, minlength=config.num_hidden_layers + 1)[1:].tolist(),
         "mean_confidence": float(answers.confidences.mean()),
         "accuracy_per_iteration": per_iteration,
+        "multiply_adds": _multiply_adds(backend, [len(ids) for ids, _ in sentences], answers.exits.tolist()),
         "policy": policy.model_dump(),
     }
     return Evaluation(result, data, match, answers, frozenset(sentences.cut))
-
-
-def evaluate_file(
-    backend: str,
-    folder: Path | str,
-    file: Path | str | None,
-    policy: ExitPolicy | None = None,
-    *,
-    task: str | None = None,
-    columns: Columns | None = None,
-    limit: int | None = None,
-    device: str = "cpu",
-    bars: Bars = silent,
-) -> dict[str, Any]:
-    """What the ``eval`` command does: opens, scores with a progress bar, and adds the common header.
-
-    Args:
-        backend: ``float`` or ``golden``.
-        folder: Model folder.
-        file: Table, or a folder with a ``dev`` split; None with a task.
-        policy: None for no early exit.
-        task: Name of a task of ``golden_model.data.tasks``: its dev split is scored.
-        columns: Names of the table's columns.
-        limit: Only the first rows.
-        device: Where PyTorch computes.
-        bars: Shows progress.
-
-    Raises:
-        ValueError, FileNotFoundError: something given is not usable; the message names it.
-    """
-    return examine_file(
-        backend, folder, file, policy, task=task, columns=columns, limit=limit, device=device, bars=bars
-    ).result
 
 
 def examine_file(
@@ -188,9 +150,22 @@ def examine_file(
     bars: Bars = silent,
     answer_first: bool = True,
 ) -> Evaluation:
-    """:func:`evaluate_file` with the answers themselves, for a file of predictions.
+    """What the ``eval`` command does: opens, scores with a progress bar, and adds the common header.
 
-    ``answer_first`` as of ``open_backend``: the answers are the same.
+    Args:
+        backend: ``float`` or ``golden``.
+        folder: Model folder.
+        file: Table, or a folder with a ``dev`` split; None with a task.
+        policy: None for no early exit.
+        task: Name of a task of ``golden_model.data.tasks``: its dev split is scored.
+        columns: Names of the table's columns.
+        limit: Only the first rows.
+        device: Where PyTorch computes.
+        bars: Shows progress.
+        answer_first: As of ``open_backend``; the answers are the same.
+
+    Raises:
+        ValueError, FileNotFoundError: something given is not usable; the message names it.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit} is below 1")
@@ -211,6 +186,38 @@ def examine_file(
         **found.result,
     }
     return replace(found, result=result)
+
+
+def _result_of(examined: Callable[P, Evaluation]) -> Callable[P, dict[str, Any]]:
+    """The same function for those who want the result alone."""
+
+    @wraps(examined)
+    def result(*given: P.args, **options: P.kwargs) -> dict[str, Any]:
+        return examined(*given, **options).result
+
+    return result
+
+
+evaluate = _result_of(examine)
+"""The ``result`` of :func:`examine`."""
+evaluate_file = _result_of(examine_file)
+"""The ``result`` of :func:`examine_file`."""
+
+
+def _multiply_adds(backend: Backend, lengths: list[int], exits: list[int]) -> dict[str, int] | None:
+    """Of all iterations, without and with early exits (docs/answer-first.md)."""
+    if backend.own_exits:
+        return None
+    config, depth = backend.config, backend.config.num_hidden_layers
+    whole = [config.layer_products(length) for length in lengths]
+    last = [config.answer_products(length) for length in lengths]
+    return {
+        "full_depth": depth * sum(whole),
+        "all_rows": sum(layer * e for layer, e in zip(whole, exits, strict=True)),
+        "answer_first": sum(
+            layer * (e - 1) + answer for layer, answer, e in zip(whole, last, exits, strict=True)
+        ),
+    }
 
 
 def _names(backend: Backend) -> list[str] | None:

@@ -52,10 +52,15 @@ class Sentences(list[tuple[list[int], list[int]]]):
     @property
     def note(self) -> str | None:
         """What was cut in a line for people; None where nothing was."""
-        if not self.cut:
-            return None
-        verb = "was" if len(self.cut) == 1 else "were"
-        return f"{len(self.cut)} of {len(self)} sentences {verb} cut to {self.max_length} tokens"
+        return cut_note(len(self.cut), len(self), self.max_length)
+
+
+def cut_note(cut: int, count: int, max_length: int) -> str | None:
+    """How many of ``count`` sentences were cut, in a line for people; None where none was."""
+    if not cut:
+        return None
+    verb = "was" if cut == 1 else "were"
+    return f"{cut} of {count} sentences {verb} cut to {max_length} tokens"
 
 
 class ElbertTokenizer:

@@ -98,6 +98,7 @@ class _Recorder:
         self.tokenizer = backend.tokenizer
         self.sha256: str = backend.sha256
         self.label_names: list[str] | None = backend.label_names
+        self.own_exits = backend.own_exits
         self.recording: Recording | None = None
 
     def answer(

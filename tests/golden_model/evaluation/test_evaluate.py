@@ -298,3 +298,19 @@ def test_a_limit_takes_the_first_rows_and_still_knows_all_classes(folder: Path) 
     long = [p.truncated for p in whole.predictions()]
     assert whole.result["truncated"] == sum(long) > 0
     assert [len(p.text.split()) + 2 > NANO.max_position_embeddings for p in whole.predictions()] == long
+
+
+@pytest.mark.parametrize("backend", ["float", "golden"])
+def test_multiply_adds_are_those_of_lengths_and_exits(folder: Path, backend: str):
+    opened = open_backend(backend, folder)
+    policy = ExitPolicy(mode="entropy", delta=0.9)
+    found = examine(opened, load_dataset(folder), policy)
+    lengths = [len(ids) for ids, _ in tokenize(found.data, opened)]
+    exits, config = found.answers.exits.tolist(), opened.config
+    counted = found.result["multiply_adds"]
+    assert counted["full_depth"] == config.num_hidden_layers * sum(map(config.layer_products, lengths))
+    assert counted["all_rows"] == sum(
+        e * config.layer_products(n) for n, e in zip(lengths, exits, strict=True)
+    )
+    saved = sum(config.layer_products(n) - config.answer_products(n) for n in lengths)
+    assert counted["all_rows"] - counted["answer_first"] == saved > 0
