@@ -46,8 +46,8 @@ def train(
     stage_two: Annotated[
         Path | None,
         typer.Option(
-            help="Finished ELBERT, a run or a float checkpoint, that elbert goes on from: its first exits "
-            "learn what its full depth answers."
+            help="Finished ELBERT, a run or a float checkpoint, to go on from: elbert's first exits learn "
+            "what its full depth answers; pabee, deebert and fastbert get the same start and teacher."
         ),
     ] = None,
     exits: Annotated[
@@ -177,6 +177,14 @@ def train(
         }
         if method == TEACHER:
             raise ValueError(f"a second stage goes on from a finished elbert: not {method}")
+        if method != "elbert" and (exits is not None or last_weight):
+            raise ValueError(
+                f"--exits and --last-weight are elbert's: {method} weighs its exits by its own rule"
+            )
+        if method == "fastbert" and own_answers is not None:
+            raise ValueError(
+                f"--own-answers {own_answers} has no use: fastbert learns its own last exit alone"
+            )
         for name in (name for name, given in unread.items() if given):
             raise ValueError(f"--{name} has no use: --stage-two {stage_two} says where elbert starts")
         config = checkpoint_of(stage_two) / "config.json"
@@ -211,7 +219,7 @@ def train(
         "hidden": hidden,
         "last_weight": last_weight,
     }
-    if stage_two is not None:
+    if stage_two is not None and method == "elbert":
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
     going_on = None
     if stage_two is not None:
@@ -259,6 +267,7 @@ def train(
                 method,
                 iterations,
                 stage_one=stage_one,
+                started=stage_two is not None,
                 resume=resume,
                 stop_after=stop_after,
                 watch=watch,

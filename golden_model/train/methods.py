@@ -32,11 +32,12 @@ def train_method(
     iterations: int | None = None,
     *,
     stage_one: Path | None = None,
+    started: bool = False,
     resume: bool = False,
     stop_after: int | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Trains a method; one of two stages without ``stage_one`` trains that first, into ``output/stage-1``.
+    """Trains a method; one of two stages without a start trains its first, into ``output/stage-1``.
 
     Args:
         prepare: Makes the trainer.
@@ -44,6 +45,7 @@ def train_method(
         method: One of ``methods.names.METHODS``.
         iterations: Of a plain ALBERT; None: all.
         stage_one: A finished run of the plain ALBERT, for a two-stage method and for ELBERT.
+        started: ``prepare`` starts from a finished ELBERT (``setup.prepare``'s ``stage_two``).
         resume: Continue what is there; a finished first stage is taken as it is.
         stop_after: Pause after this many steps in all, of the stage that is being trained.
         watch: Told how it goes.
@@ -57,7 +59,7 @@ def train_method(
     """
     with written_alone(output):
         check_folder(output, resume)
-        if method in TWO_STAGES and stage_one is None:
+        if method in TWO_STAGES and stage_one is None and not started:
             stage_one = output / STAGE_ONE
             record = run(prepare(stage_one, method="albert"), stop_after, watch)
             if record["step"] < record["total_steps"]:

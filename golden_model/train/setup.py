@@ -137,8 +137,9 @@ def prepare(
         iterations: Of a plain ALBERT; None: all.
         stage_one: A two-stage method's start in place of ``init``, and ELBERT's if given: a finished run of
             the plain ALBERT with all iterations on the same data.
-        stage_two: ELBERT's start in place of ``init`` and ``stage_one``: a finished ELBERT of the same data,
-            whose full depth may teach.
+        stage_two: Start in place of ``init`` and ``stage_one``: a finished ELBERT of the same data, whose
+            full depth may teach. ELBERT goes on from it; so may the methods it is compared with, for an equal
+            budget: its layer is then their backbone, its pooler and classifier start theirs.
         device: As ``devices.find_device`` takes it.
 
     Raises:
@@ -150,14 +151,14 @@ def prepare(
             f"max_length {options.max_length} is above max_position_embeddings "
             f"{config.max_position_embeddings}"
         )
-    if method in TWO_STAGES and stage_one is None:
+    if method in TWO_STAGES and stage_one is None and stage_two is None:
         raise ValueError(f"{method} wants a finished stage one")
     if stage_one is not None and method not in AFTER_ALBERT:
         raise ValueError(f"{method} has no use for a finished stage one")
     if stage_two is not None:
-        if method != "elbert" or stage_one is not None:
-            raise ValueError(f"a second stage goes on from a finished elbert: not {method}, and no stage one")
-        check_options(options)
+        if stage_one is not None:
+            raise ValueError("a second stage goes on from a finished elbert: it takes no stage one")
+        check_options(options, method)
     place = find_device(device)
     start = stage_two.folder if stage_two is not None else stage_one
     known = Path(init) if start is None else checkpoint_of(start)
@@ -166,6 +167,8 @@ def prepare(
     costs: dict[str, Any] | None = None
     if stage_two is not None:
         backbone, tokenizer, facts, costs = _after(stage_two.folder, splits, "elbert")
+        if method in TWO_STAGES:
+            options = second_options(options, method)
     elif stage_one is None:
         vocabulary = vocabulary or Vocabulary()
         backbone, tokenizer, facts = _start(splits, config, options, init, tokenizer_folder, vocabulary)

@@ -1,4 +1,4 @@
-"""ELBERT's second stage: its first exits learn what the finished checkpoint answers at full depth."""
+"""The second stage: a finished ELBERT's full depth teaches its own first exits, or another method's."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ def checkpoint_of(folder: Path) -> Path:
     return folder / "latest" if (folder / "latest").is_dir() else folder
 
 
-def check_options(options: JointOptions) -> None:
-    """Raises ValueError for what a second stage cannot do."""
+def check_options(options: JointOptions, method: str = "elbert") -> None:
+    """Raises ValueError for what a second stage of ``method`` cannot do."""
+    if method == "albert":
+        raise ValueError("a second stage is about exits, and albert has none: not --method albert")
     if options.hidden:
         raise ValueError(f"hidden {options.hidden}: a second stage learns answers, not hidden states")
     if options.self_distillation:

@@ -92,6 +92,8 @@ def second(
     output: Path,
     own: float | None = None,
     teacher: Path | None = None,
+    method: str = "elbert",
+    texts: Path | None = None,
     **changes: object,
 ) -> Trainer:
     return prepare(
@@ -100,7 +102,8 @@ def second(
         JointOptions.model_validate({**SECOND, **changes}),
         output,
         teaching=None if teacher is None else Teaching(teacher),
-        stage_two=StageTwo(first, own),
+        method=method,
+        stage_two=StageTwo(first, own, [] if texts is None else [texts]),
     )
 
 
@@ -363,6 +366,43 @@ def test_a_second_stage_may_follow_a_second_stage_or_an_export(data: Path, first
     assert [stage["steps"] for stage in record["training_cost"]["stages"]] == [60, 2]
 
 
+# ---------------------------------------------------------------- the other methods, with the same budget
+
+OTHERS = {"weighting": "dynamic", "exits": None, "freeze": "none"}
+
+
+@pytest.mark.parametrize("method", ["pabee", "deebert", "fastbert"])
+def test_the_other_methods_go_on_from_the_same_start(data: Path, first: Path, tmp_path: Path, method: str):
+    texts = tmp_path / "more.tsv"
+    texts.write_text("text\na good film with a plot that works. a bad plot, and a film that fails.\n")
+    trainer = second(data, first, tmp_path / "run", method=method, texts=texts, max_steps=4, **OTHERS)
+    objective = trainer.objective
+    assert (objective.train_data.labels < 0).sum() == 2
+    begun = weights(first / "latest")
+    backbone = {k: v.clone() for k, v in objective.model.backbone.model.state_dict().items()}
+    for name, value in begun.items():
+        assert torch.equal(backbone[name], value), name
+    record = trainer.run()
+    # the two-stage methods' layer stays: their exits stand behind the start's own hidden states
+    after = weights(tmp_path / "run" / "latest")
+    moved = [name for name, value in begun.items() if not torch.equal(after[name], value)]
+    assert bool(moved) == (method == "pabee")
+    assert record["inputs"]["init"] == "stage-two"
+    assert record["inputs"]["unlabelled"]["rows"] == 2
+    assert record["added_parameters"] > 0
+    stages = record["training_cost"]["stages"]
+    assert [stage["steps"] for stage in stages] == [60, {"fastbert": 7}.get(method, 4)]
+    if method == "fastbert":  # it learns its own last exit, which runs beside the branches
+        assert objective.answers is None
+        assert stages[1]["teacher_macs"] == 0
+    else:
+        assert stages[1]["teacher_macs"] == objective.answers.macs > 0
+        kept = load_file(tmp_path / "run" / "answers.safetensors")["own"]
+        elberts = second(data, first, tmp_path / "elbert", texts=texts, max_steps=1)
+        elberts.run()
+        assert torch.equal(kept, load_file(tmp_path / "elbert" / "answers.safetensors")["own"])
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -401,15 +441,8 @@ def test_start_must_be_a_finished_elbert_of_the_same_data(
         file.write("good\t1\n")
     with pytest.raises(ValueError, match="trained on other inputs: train differ"):
         second(other, first, tmp_path / "a")
-    with pytest.raises(ValueError, match="goes on from a finished elbert: not pabee"):
-        prepare(
-            Splits.of_folder(str(data)),
-            PRESETS["nano"],
-            JointOptions.model_validate(SECOND),
-            tmp_path / "a",
-            method="pabee",
-            stage_two=StageTwo(first),
-        )
+    with pytest.raises(ValueError, match="albert has none: not --method albert"):
+        second(data, first, tmp_path / "a", method="albert")
 
 
 # ---------------------------------------------------------------- the command
@@ -449,9 +482,15 @@ def test_command_goes_on_from_a_run(data: Path, first: Path, tmp_path: Path):
         (("--stage-two", "FIRST", "--init", "fresh"), "--init has no use: --stage-two"),
         (("--stage-two", "FIRST", "--vocabulary-size", 9), "--vocabulary-size has no use: --stage-two"),
         (("--stage-two", "FIRST", "--method", "all"), "--stage-two .* is for one method, not for all"),
-        (("--stage-two", "FIRST", "--method", "pabee"), "goes on from a finished elbert: not pabee"),
+        (("--stage-two", "FIRST", "--method", "albert"), "albert has none: not --method albert"),
+        (("--stage-two", "FIRST", "--method", "pabee", "--exits", 2), "are elbert's: pabee weighs"),
+        (("--stage-two", "FIRST", "--method", "deebert", "--last-weight", 1), "are elbert's: deebert weighs"),
+        (
+            ("--stage-two", "FIRST", "--method", "fastbert", "--own-answers", 1),
+            "fastbert learns its own last",
+        ),
         (("--stage-two", "FIRST", "--method", "teacher"), "goes on from a finished elbert: not teacher"),
-        (("--stage-two", "FIRST", "--stage-one", "FIRST"), "and no stage one"),
+        (("--stage-two", "FIRST", "--stage-one", "FIRST"), "takes no stage one"),
         (("--stage-two", "none"), "none"),
     ],
 )
