@@ -102,6 +102,13 @@ def train(
         list[Path] | None,
         typer.Option(help="Table (column text) of documents whose sentences the teacher answers."),
     ] = None,
+    unlabelled_task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --stage-two: task whose training texts are answered too, without their labels; may be "
+            "repeated."
+        ),
+    ] = None,
     unlabelled_rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each.")] = None,
     freeze: Annotated[str, typer.Option(help="Stays as it starts: none, projection or embeddings.")] = "none",
     exit_start: Annotated[
@@ -188,8 +195,8 @@ def train(
         for name in (name for name, given in unread.items() if given):
             raise ValueError(f"--{name} has no use: --stage-two {stage_two} says where elbert starts")
         config = checkpoint_of(stage_two) / "config.json"
-    elif exits is not None or last_weight or own_answers is not None:
-        raise ValueError("--exits, --last-weight and --own-answers are for --stage-two")
+    elif exits is not None or last_weight or own_answers is not None or unlabelled_task:
+        raise ValueError("--exits, --last-weight, --own-answers and --unlabelled-task are for --stage-two")
     elif unlabelled and teacher is None:
         raise ValueError(f"--unlabelled {unlabelled[0]}: there is no --teacher to answer it")
     geometry = options.read_config(preset, config)
@@ -224,7 +231,11 @@ def train(
     going_on = None
     if stage_two is not None:
         own_texts = (unlabelled or []) if teacher is None else []
-        going_on = StageTwo(stage_two, own_answers, own_texts, unlabelled_rows)
+        if unlabelled_task and teacher is not None:
+            raise ValueError(
+                f"--unlabelled-task {unlabelled_task[0]} is for the own answers, without a --teacher"
+            )
+        going_on = StageTwo(stage_two, own_answers, own_texts, unlabelled_rows, unlabelled_task or [])
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,

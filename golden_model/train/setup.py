@@ -29,7 +29,7 @@ from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabular
 from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
 from golden_model.train.stage_two import StageTwo, check_options, checkpoint_of, kept_answers
 from golden_model.train.teacher import TeacherLabels
-from golden_model.train.texts import digest, read_sentences
+from golden_model.train.texts import digest, read_sentences, task_texts
 from golden_model.train.trainer import Trainer, TrainingOptions
 
 
@@ -182,8 +182,9 @@ def prepare(
     if teaching is not None:
         train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
         distillation.teacher.to(place)
-    elif stage_two is not None and stage_two.unlabelled:
+    elif stage_two is not None and (stage_two.unlabelled or stage_two.tasks):
         extra = _sentences(stage_two.unlabelled, stage_two.rows)
+        extra = list(dict.fromkeys([*extra, *task_texts(stage_two.tasks)]))
         train = _samples(splits.train, extra, tokenizer, options)
         facts["unlabelled"] = {"rows": len(extra), "sha256": digest(extra)}
     answers = None

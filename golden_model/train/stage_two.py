@@ -28,12 +28,14 @@ class StageTwo:
         unlabelled: Tables with a column ``text`` of documents, whose sentences the start's own full depth
             answers too; with a BERT its ``setup.Teaching`` names them.
         rows: Documents read of each; None: all.
+        tasks: Tasks whose training texts are answered in the same way, each by itself, without their labels.
     """
 
     folder: Path
     own: float | None = None
     unlabelled: Sequence[Path] = ()
     rows: int | None = None
+    tasks: Sequence[str] = ()
 
     def own_share(self, with_bert: bool) -> float:
         """:attr:`own`, or what it is by default.

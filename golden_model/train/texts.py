@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from golden_model.data.tables import read_texts
+from golden_model.data.tasks import load_task
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _END = re.compile(r"(?<=[.!?])\s+")
@@ -27,6 +28,18 @@ def read_sentences(path: Path | str, rows: int | None = None, column: str = "tex
     """Sentences of a table's documents, of the first ``rows`` of them; raises like ``read_texts``."""
     for text in islice(read_texts(path, column), rows):
         yield from split_sentences(text)
+
+
+def task_texts(tasks: Iterable[str]) -> Iterator[str]:
+    """Training texts of tasks, each by itself: the second ones of pairs after all first ones.
+
+    Raises:
+        ValueError, FileNotFoundError: as ``load_task``.
+    """
+    for name in tasks:
+        data = load_task(name, "train")
+        yield from data.texts
+        yield from data.pairs or ()
 
 
 def hold_out(texts: Iterable[str], one_in: int) -> tuple[list[str], list[str]]:

@@ -242,6 +242,27 @@ def test_own_full_depth_answers_unlabelled_sentences(data: Path, first: Path, tm
     assert trainer.record()["training_cost"]["stages"][1]["teacher_macs"] > shorter.objective.answers.macs
 
 
+def test_a_tasks_training_texts_are_answered_without_labels(
+    data: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "sets" / "RTE"
+    folder.mkdir(parents=True)
+    lines = ["index\tsentence1\tsentence2\tlabel", "0\ta good film\ta film\tentailment"]
+    (folder / "train.tsv").write_text("\n".join([*lines, "1\ta bad plot\ta film\tnot_entailment", ""]))
+    monkeypatch.setenv("ELBERT_DATA", str(tmp_path / "sets"))
+    start = StageTwo(first, tasks=["rte"])
+    options = JointOptions.model_validate({**SECOND, "max_steps": 2})
+    splits = Splits.of_folder(str(data))
+    trainer = prepare(splits, PRESETS["nano"], options, tmp_path / "run", stage_two=start)
+    found = trainer.objective.train_data
+    bare = second(data, first, tmp_path / "bare").objective.train_data
+    tokenizer = trainer.objective.tokenizer
+    more = [ids for ids, _ in tokenizer.encode_many(["a good film", "a bad plot", "a film"], 16)]
+    assert found.ids == bare.ids + more  # each text once, and alone
+    assert found.labels[-3:].tolist() == [-1, -1, -1]
+    assert trainer.run()["inputs"]["unlabelled"]["rows"] == 3
+
+
 def test_mean_of_answers_that_are_sure_stays_finite():
     sure = torch.tensor([[400.0, -400.0]])
     found = mean_answers([(0.25, sure), (0.75, -sure)], 1.0)
@@ -475,9 +496,15 @@ def test_command_goes_on_from_a_run(data: Path, first: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--exits", 2), "--exits, --last-weight and --own-answers are for --stage-two"),
+        (("--exits", 2), "--own-answers and --unlabelled-task are for --stage-two"),
         (("--last-weight", 0.1), "are for --stage-two"),
         (("--own-answers", 1), "are for --stage-two"),
+        (("--unlabelled-task", "trec"), "are for --stage-two"),
+        (("--stage-two", "FIRST", "--unlabelled-task", "none"), "'none'"),
+        (
+            ("--stage-two", "FIRST", "--unlabelled-task", "trec", "--teacher", "some"),
+            "--unlabelled-task trec is for the own answers",
+        ),
         (("--unlabelled", "more.tsv"), r"--unlabelled more\.tsv: there is no --teacher to answer it"),
         (("--stage-two", "FIRST", "--init", "fresh"), "--init has no use: --stage-two"),
         (("--stage-two", "FIRST", "--vocabulary-size", 9), "--vocabulary-size has no use: --stage-two"),
