@@ -19,6 +19,10 @@ def pretrain(
         list[Path] | None,
         typer.Option(help="Table with a column 'text' of documents, split into sentences; may be repeated."),
     ] = None,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(help="Such a table, whose neighbouring sentences are read as pairs; may be repeated."),
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each table.")] = None,
     task: Annotated[
         list[str] | None,
@@ -54,11 +58,11 @@ def pretrain(
     from golden_model.train.methods import check_folder, run
     from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
     from golden_model.train.processes import is_main, leaving
-    from golden_model.train.texts import read_sentences
+    from golden_model.train.texts import read_pairs, read_sentences
 
     options.use_threads(threads)
-    if not text and not task:
-        raise ValueError("nothing to learn from: name --text or --task")
+    if not text and not task and not pairs:
+        raise ValueError("nothing to learn from: name --text, --pairs or --task")
     geometry = options.read_config(preset, config)
     settings: dict[str, Any] = {
         "stretch": stretch,
@@ -81,6 +85,8 @@ def pretrain(
         texts += zip(data.texts, seconds, strict=True)
     for path in text or []:
         texts += ((sentence, None) for sentence in read_sentences(path, rows))
+    for path in pairs or []:
+        texts += read_pairs(path, rows)
     trainer = prepare_pretraining(
         texts,
         geometry,

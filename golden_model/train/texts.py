@@ -30,6 +30,16 @@ def read_sentences(path: Path | str, rows: int | None = None, column: str = "tex
         yield from split_sentences(text)
 
 
+def read_pairs(path: Path | str, rows: int | None = None, column: str = "text") -> Iterator[tuple[str, str]]:
+    """Neighbouring sentences of a table's documents, each sentence in one pair; an odd last one is left out.
+
+    Raises like ``read_texts``.
+    """
+    for text in islice(read_texts(path, column), rows):
+        found = split_sentences(text)
+        yield from zip(found[::2], found[1::2], strict=False)
+
+
 def task_texts(tasks: Iterable[str]) -> Iterator[str]:
     """Training texts of tasks, each by itself: the second ones of pairs after all first ones.
 

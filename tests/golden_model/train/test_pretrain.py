@@ -23,7 +23,7 @@ from golden_model.train.joint import JointOptions
 from golden_model.train.loss import JointLoss
 from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
 from golden_model.train.setup import Splits, Teaching, prepare, prepare_teacher
-from golden_model.train.texts import hold_out, read_sentences, split_sentences
+from golden_model.train.texts import hold_out, read_pairs, read_sentences, split_sentences
 from golden_model.train.trainer import TrainingOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,6 +81,15 @@ def test_sentences_of_documents(tmp_path: Path):
         "id\ttext\n0\tThe first document here. It ends.\n1\tThe second document here.\n2\tNot read.\n"
     )
     assert list(read_sentences(table, rows=2)) == ["The first document here.", "The second document here."]
+
+
+def test_neighbouring_sentences_make_pairs_within_a_document(tmp_path: Path):
+    table = tmp_path / "reviews.tsv"
+    documents = ["The first of three. The second of three. The third of three.", "One stands alone here."]
+    table.write_text("\n".join(["text", *documents, "A last pair begins. A last pair ends.", ""]))
+    pairs = [("The first of three.", "The second of three."), ("A last pair begins.", "A last pair ends.")]
+    assert list(read_pairs(table)) == pairs
+    assert list(read_pairs(table, rows=2)) == pairs[:1]
 
 
 def test_held_out_texts_depend_on_the_text_alone():
