@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elbert.tables import print_table
@@ -13,6 +13,16 @@ from quant.studies.exits.verdict import TITLES
 def print_study(result: Mapping[str, Any]) -> None:
     """Prints score per iteration, headline, equal cost, quantisation and the verdict."""
     _print_iterations(result)
+    saved = result["reference"]["cost_macs_answer_first"]
+    print(
+        f"multiply-adds are counted against plain ALBERT's at full depth with all rows, "
+        f"{result['reference']['macs'] / 1e6:,.1f} million a sentence"
+        + (
+            ""
+            if saved is None
+            else f"; without the rows its answer does not read it takes {saved:.3f} of that"
+        )
+    )
     _print_headline(result["headline"])
     _print_at_cost(result["at_cost"])
     if result["quantisation"] is not None:
@@ -42,57 +52,67 @@ def _print_headline(headline: Mapping[str, Any]) -> None:
         row: list[Any] = [TITLES[name]]
         for key in LOSSES:
             entry = headline[key][name]
-            row += (
-                [None, None] if entry is None else [f"{entry['speedup']:.2f}x", f"{entry['points_lost']:.2f}"]
-            )
+            if entry is None:
+                row += [None, None, None]
+                continue
+            row += [f"{entry[what]:.2f}x" for what in ("speedup_macs", "speedup_iterations")]
+            row.append(f"{entry['points_lost']:.2f}")
         rows.append(row)
-    columns = [text for points in LOSSES.values() for text in (f"≤ {points:g} pt", "lost")]
+    columns = [text for points in LOSSES.values() for text in (f"≤ {points:g} pt", "iter.", "lost")]
     print_table(
-        "Fastest for the points that may be lost on the picking half; speedup and loss on the other half",
+        "Fastest for the points that may be lost on the picking half; on the other half its speedup in "
+        "multiply-adds, in iterations, and its loss",
         ["method", *columns],
         rows,
     )
 
 
 def _print_at_cost(at_cost: Mapping[str, Any]) -> None:
-    rows = []
-    for name in at_cost["2x"]:
-        row: list[Any] = [TITLES[name]]
-        for key in BUDGETS:
-            entry = at_cost[key][name]
-            if entry is None:
-                row += [None, None, None]
-                continue
-            row += [
-                f"{entry['speedup']:.2f}x",
-                f"{POINTS * entry['accuracy']:.2f}",
-                _difference(entry["difference"]),
+    for title, cell, most in (
+        ("Best at equal multiply-adds on the picking half; score and speedup on the other half", _score, 4),
+        ("The same in iterations", lambda entry: f"{entry['speedup_iterations']:.2f}x", len(BUDGETS)),
+        ("ELBERT minus the other, points", lambda entry: _difference(entry["difference"]), 4),
+    ):
+        rows = {
+            TITLES[name]: [
+                None if at_cost[key][name] is None else cell(at_cost[key][name]) for key in BUDGETS
             ]
-        rows.append(row)
-    columns = [text for key in BUDGETS for text in (f"for {key}", "score", "ELBERT - it")]
-    print_table(
-        "Best at equal cost on the picking half; speedup and score on the other half",
-        ["method", *columns],
-        rows,
-    )
+            for name in at_cost[next(iter(BUDGETS))]
+        }
+        print_by_budget(title, "method", rows, most)
 
 
 def _print_quantisation(families: Mapping[str, Any]) -> None:
-    rows = []
+    rows: dict[str, list[str | None]] = {}
     for name, at in families.items():
-        row: list[Any] = [name]
+        cells = rows[name] = []
         for key in BUDGETS:
             entry = at[key]
-            shares = (100 * entry[what] for what in ("exit_flips", "answer_flips"))
-            row += [f"{share:.1f}" for share in shares] if entry["in_band"] else [None, None]
-            row.append(f"{entry['exit_difference']:.2f}" if entry["in_band"] else None)
-        rows.append(row)
-    columns = [text for key in BUDGETS for text in (f"{key}: exits, %", "answers, %", "by")]
-    print_table(
-        "Quantisation, integers against float near each speedup: exits moved, answers changed, mean move",
-        ["policy", *columns],
-        rows,
-    )
+            exits, answers = (100 * entry[what] for what in ("exit_flips", "answer_flips"))
+            cell = f"{exits:.1f} / {answers:.1f} / {entry['exit_difference']:.2f}"
+            cells.append(cell if entry["in_band"] else None)
+    title = "Quantisation, integers against float: exits moved, % / answers changed, % / mean move"
+    print_by_budget(title, "policy", rows, 4)
+
+
+def print_by_budget(title: str, first: str, rows: Mapping[str, Sequence[str | None]], most: int) -> None:
+    """Prints a column for every speedup asked for, ``most`` in one table: more are wider than a terminal.
+
+    Args:
+        title: Above each table.
+        first: Name of the column of the names.
+        rows: Per name its cells.
+        most: Speedups side by side.
+    """
+    keys = list(BUDGETS)
+    for start in range(0, len(keys), most):
+        part = slice(start, start + most)
+        columns = [first, *(f"at {key}" for key in keys[part])]
+        print_table(title, columns, [[name, *cells[part]] for name, cells in rows.items()])
+
+
+def _score(entry: Mapping[str, Any]) -> str:
+    return f"{POINTS * entry['accuracy']:.2f} ({entry['speedup_macs']:.1f}x)"
 
 
 def _difference(difference: Mapping[str, Any] | None) -> str | None:

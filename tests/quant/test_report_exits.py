@@ -15,18 +15,18 @@ from elbert.cli import build_app
 from quant.report.exits.figure import draw, make_figure
 from quant.report.exits.gather import gather, read_studies
 from quant.report.exits.table import markdown
-from quant.studies.exits.comparison import BUDGETS, LOSSES
+from quant.studies.exits.comparison import BUDGETS, LOSSES, cost_keys
 from quant.style import SUFFIXES, paper_style
 
 
 def entry(accuracy: float, speedup: float, difference: tuple[float, float, float] | None) -> dict[str, Any]:
     return {
         "accuracy": accuracy,
-        "speedup": speedup,
+        **cost_keys(1 / speedup, 12 / (0.8 * speedup), 12),
         "points_lost": 0.25,
         "difference": None
         if difference is None
-        else {"points": difference[0], "interval": list(difference[1:]), "cost": 0.0},
+        else {"points": difference[0], "interval": list(difference[1:]), "cost_macs": 0.0},
     }
 
 
@@ -36,6 +36,8 @@ def make_study(task: str, fastbert: tuple[float, float, float], pabee: bool = Tr
     for key in BUDGETS:
         at_cost[key] = {
             "elbert": entry(0.925, 4.46, None),
+            "elbert-answer-first": entry(0.92, 4.4, (0.5, 0.1, 0.9)),
+            "elbert-published": None if key == "16x" else entry(0.915, 4.1, (1.0, 0.0, 2.0)),
             "elbert-golden": entry(0.921, 4.4, (0.4, -0.1, 0.9)),
             "fastbert": entry(0.93, 5.0, fastbert),
             "albert": entry(0.9, 4.0, (2.5, 0.5, 4.5)),
@@ -43,7 +45,11 @@ def make_study(task: str, fastbert: tuple[float, float, float], pabee: bool = Tr
         if pabee:
             at_cost[key]["pabee"] = None if key == "4x" else entry(0.8, 2.5, (12.5, 10.0, 15.0))
     names = list(at_cost["2x"])
-    curve = [{"asked": a, "speedup": a, "accuracy": 0.9, "interval": [0.88, 0.92]} for a in (1.0, 2.0, 4.0)]
+    curve = [
+        {"asked": a, "accuracy": 0.9, "interval": [0.88, 0.92], **cost_keys(1 / a, 12 / a, 12)}
+        for a in (1.0, 2.0, 4.0, 24.0)
+    ]
+    cost = {"seconds": 100.0, "training_cost": {"macs": 58.4e12, "teacher_macs": 9.6e12, "seconds": 120.0}}
     return {
         "header": {"commit": "abc"},
         "task": task,
@@ -56,12 +62,19 @@ def make_study(task: str, fastbert: tuple[float, float, float], pabee: bool = Tr
         "headline": {key: dict.fromkeys(names, entry(0.9, 3.0, None)) for key in LOSSES},
         "at_cost": at_cost,
         "accuracy_per_iteration": {name: [0.5, 0.914] for name in names},
+        "contenders": {
+            **{name: name for name in names},
+            "elbert-answer-first": "elbert-published",
+            "albert": "albert-12",
+        },
         "methods": {
-            "elbert": {"added_parameters": 0},
-            "elbert-golden": {"added_parameters": 0},
-            "fastbert": {"added_parameters": 1453078},
-            "pabee": {"added_parameters": 8470},
-            "albert-12": {"added_parameters": 0},
+            "elbert": {"added_parameters": 0, "training": cost},
+            "elbert-published": {"added_parameters": 0, "training": {"seconds": 7325.2}},
+            "elbert-golden": {"added_parameters": 0, "training": None},
+            "fastbert": {"added_parameters": 1453078, "training": cost},
+            "pabee": {"added_parameters": 8470, "training": cost},
+            "albert-3": {"added_parameters": 0, "training": cost},
+            "albert-12": {"added_parameters": 0, "training": cost},
         },
     }
 
@@ -83,17 +96,60 @@ def test_means_over_tasks_and_who_is_above() -> None:
     assert found["mean"]["4x"]["pabee"] is None  # no setting that fast
     assert found["mean"]["2x"]["deebert"] is None
     assert found["tasks"]["trec"]["rows"]["pabee"]["at"]["4x"] is None
-    assert list(found["tasks"]["cola"]["rows"]) == ["elbert", "elbert-golden", "fastbert", "albert"]
+    assert list(found["tasks"]["cola"]["rows"]) == [
+        "elbert", "elbert-answer-first", "elbert-published", "elbert-golden", "fastbert", "albert",
+    ]  # fmt: skip
+    assert found["mean"]["2x"]["elbert-published"]["points"] == pytest.approx(1.0)
+    assert found["above"]["2x"]["elbert-published"]["surely_above"] == []
+    assert found["mean"]["16x"]["elbert-published"] is None
+    assert found["mean"]["2x"]["elbert-all-rows"] is None
+    reached = found["tasks"]["cola"]["rows"]["fastbert"]["at"]["10x"]
+    assert reached["speedup_macs"] == pytest.approx(5.0)
+    assert reached["speedup_iterations"] == pytest.approx(4.0)
+
+
+def test_training_is_told_as_far_as_it_was_counted() -> None:
+    rows = gather([make_study("trec", (-0.5, -2.5, 1.5))])["tasks"]["trec"]["rows"]
+    training = {name: row["training"] for name, row in rows.items()}
+    assert training["elbert"] == {"macs": 58.4e12, "teacher_macs": 9.6e12, "seconds": 120.0}
+    assert training["elbert-published"] == training["elbert-answer-first"] == {"seconds": 7325.2}
+    assert training["elbert-golden"] is None
+    # every cut is a training of its own
+    assert training["albert"] == {"macs": 116.8e12, "teacher_macs": 19.2e12, "seconds": 240.0}
+    alone = make_study("trec", (-0.5, -2.5, 1.5))
+    alone["methods"]["albert-3"]["training"] = {"seconds": 5.0}
+    (row,) = (gather([alone])["tasks"]["trec"]["rows"][name] for name in ["albert"])
+    assert row["training"] == {"seconds": 125.0}
+    del alone["methods"]["fastbert"]["training"]["training_cost"]["teacher_macs"]
+    row = gather([alone])["tasks"]["trec"]["rows"]["fastbert"]
+    assert row["training"] == {"macs": 58.4e12, "seconds": 120.0}
 
 
 def test_markdown_holds_every_figure() -> None:
     lines = markdown(gather([make_study("trec", (-0.5, -2.5, 1.5))])).splitlines()
-    assert lines[2] == "| TREC | ELBERT | 0 | 91.4 | 92.5 (4.5x) | 92.5 (4.5x) | 92.5 (4.5x) | 3.0x, 0.2 |"
-    fastbert = "1,453,078 | 91.4 | 93.0 (5.0x) | 93.0 (5.0x) | 93.0 (5.0x) | 3.0x, 0.2"
-    assert f"|  | FastBERT | {fastbert} |" in lines
-    assert "|  | PABEE | 8,470 | 91.4 | 80.0 (2.5x) | 80.0 (2.5x) |  | 3.0x, 0.2 |" in lines
-    assert any(line.startswith("| FastBERT | -0.5 [-2.5, 1.5] | 0 of 1, surely 0 |") for line in lines)
-    assert len({line.count("|") for line in lines[:7]}) == 1
+
+    def at(text: str, **other: str) -> str:
+        return " | ".join(other.get(f"at_{key}", text) for key in BUDGETS)
+
+    assert lines[0].startswith("| task | method | added parameters | training, 10^12 multiply-adds |")
+    assert f"| {' | '.join(f'at {key}' for key in BUDGETS)} | ≤ 0.5 points lost |" in lines[0]
+    assert lines[2] == f"| TREC | ELBERT | 0 | 58 + 10 | 91.4 | {at('92.5 (4.5x)')} | 3.0x, 0.2 |"
+    once = f"0 | 7,325 s | 91.4 | {at('92.0 (4.4x)')}"
+    assert lines[3] == f"|  | ELBERT answer first, one stage | {once} | 3.0x, 0.2 |"
+    whole = at("91.5 (4.1x)", at_16x="")
+    assert lines[4] == f"|  | ELBERT as published | 0 | 7,325 s | 91.4 | {whole} | 3.0x, 0.2 |"
+    assert f"|  | ELBERT, integers | 0 |  | 91.4 | {at('92.1 (4.4x)')} | 3.0x, 0.2 |" in lines
+    assert f"|  | FastBERT | 1,453,078 | 58 + 10 | 91.4 | {at('93.0 (5.0x)')} | 3.0x, 0.2 |" in lines
+    pabee = at("80.0 (2.5x)", at_4x="")
+    assert f"|  | PABEE | 8,470 | 58 + 10 | 91.4 | {pabee} | 3.0x, 0.2 |" in lines
+    lead = at("-0.5 [-2.5, 1.5]<br>0 of 1, surely 0")
+    assert f"| FastBERT | {lead} |" in lines
+    missed = at("+12.5 [10.0, 15.0]<br>1 of 1, surely 1", at_4x="")
+    assert f"| PABEE | {missed} |" in lines
+    assert not any("all rows" in line or "DeeBERT" in line for line in lines)
+    (gap,) = (i for i, line in enumerate(lines) if not line)
+    for table in (lines[:gap], lines[gap + 1 :]):
+        assert len({line.count("|") for line in table}) == 1
 
 
 def run(*arguments: object) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def make_table(name: str, logits: Tensor, backend: str = "float", **facts: Any) 
     }
     stored = (logits.double() * unit).round() if backend == "golden" else logits
     return LogitTable(Facts.model_validate(values | facts), stored.to(DTYPES[backend]))
+
+
+def with_answers(table: LogitTable, *macs: float) -> LogitTable:
+    """The table with the multiply-adds of its answers, one of every iteration or one for all."""
+    answers = list(macs) if len(macs) > 1 else list(macs) * table.facts.iterations
+    facts = Facts.model_validate(table.facts.model_dump() | {"answer_macs": answers})
+    return replace(table, facts=facts)
 
 
 def random_table(
@@ -149,9 +157,9 @@ def test_the_oracle_leaves_at_the_first_right_answer_and_bounds_every_policy() -
     reached = (bound.answers == labels).double().mean(1)
     assert bool((reached[2:] >= reached[1:-1]).all())
     assert float(reached[0]) == float(reached[-1]) == float(right.any(0).double().mean())
-    costs = bound.shares.mean(1)
+    costs = bound.costs.mean(1)
     swept = sweep(table, grid(ExitMode.entropy, 6, 2))
-    for cost, score in zip(swept.shares.mean(1), (swept.answers == labels).double().mean(1), strict=True):
+    for cost, score in zip(swept.costs.mean(1), (swept.answers == labels).double().mean(1), strict=True):
         # a limited oracle that is no dearer and at least as good as the next cheaper one
         able = reached[1:][costs[1:] >= cost]
         assert float(score) <= float(able.max() if len(able) else reached[-1]) + 1e-12
@@ -162,9 +170,10 @@ def test_cut_alberts_answer_by_their_last_iteration_and_count_one_head() -> None
     outcomes = cut([whole, half], 6)
     assert [setting.as_dict() for setting in outcomes.settings] == [{"iterations": 3}, {"iterations": 6}]
     assert torch.equal(outcomes.answers[0].long(), half.logits[-1].argmax(-1))
-    assert outcomes.shares.mean(1).tolist() == [0.5, 1.0]
-    shares = outcomes.macs(outcomes.exits).mean(1)
-    assert shares.tolist() == pytest.approx([3010 / 6010, 1.0])
+    assert outcomes.exits[:, 0].tolist() == [3, 6]
+    assert outcomes.costs.mean(1).tolist() == pytest.approx([3010 / 6010, 1.0])
+    saving = cut([whole, with_answers(random_table(2, iterations=6), 250.0)], 6)
+    assert saving.costs[-1, 0] == pytest.approx(5260 / 6010)  # the last iteration computes its answer alone
     exits = sweep(whole, grid(ExitMode.patience, 6, 2)[-1:])
     assert float(exits.macs(torch.tensor([6]))[0]) == pytest.approx(6060 / 6010)
 
@@ -279,14 +288,17 @@ def test_cautious_picks_lose_less_on_the_other_half() -> None:
     spoilt = early & (torch.rand(300, 400, generator=generator) < 0.05)
     answers = torch.where(spoilt, 1 - labels, full).to(torch.uint8)
     exits = torch.where(early, 1, 4).to(torch.uint8)
-    outcomes = Outcomes([Setting()] * 300, exits, answers, 4, torch.ones(4, dtype=torch.float64))
+    shares = torch.arange(1, 5, dtype=torch.float64) / 4
+    outcomes = Outcomes([Setting()] * 300, exits, answers, 4, shares)
     judge = Judge(labels, 2, "accuracy", half_splits(labels, 20, 0), resamples(400, 10, 0))
     lost, speed = [], []
     for caution in (0.0, 1.0, 2.0):
-        result = Runner(Contender("elbert", outcomes, full.to(torch.uint8)), judge, caution).at_loss(1.0)
+        result = Runner(
+            Contender("elbert", "elbert", outcomes, full.to(torch.uint8)), judge, caution
+        ).at_loss(1.0)
         assert result is not None
         lost.append(float(judge.score(full.unsqueeze(0))[0] - result.scores.mean()))
-        speed.append(1 / float(result.shares.mean()))
+        speed.append(result.reached["speedup_iterations"])
     assert lost[0] > lost[1] > lost[2]
     assert lost[0] > 0.02 > lost[2]
     assert speed[0] > speed[1] > speed[2] > 1
@@ -296,6 +308,13 @@ def test_cautious_picks_lose_less_on_the_other_half() -> None:
 
 SENTENCES = 80
 DEPTH = 4
+
+
+FULL = DEPTH * 1000 + 10
+"""Multiply-adds of plain ALBERT with all rows, which costs are shares of."""
+
+LEAVING = {1: 260, 2: 1270, 3: 2280, 4: 3290}
+"""Those of leaving after an iteration: whole ones of 1000, an answer of 250, as many exits of 10."""
 
 
 def known_tables() -> tuple[dict[str, LogitTable], TextDataset]:
@@ -309,16 +328,16 @@ def known_tables() -> tuple[dict[str, LogitTable], TextDataset]:
     first = torch.where(hard, -0.2 * side, 8 * side)
     lead = torch.stack([first, *([8 * side] * (DEPTH - 1))])
     logits = torch.stack([-lead / 2, lead / 2], -1)
-    tables = {
-        "elbert": make_table("elbert", logits),
-        "pabee": make_table("pabee", logits, added_parameters=7),
-        "albert-1": make_table("albert-1", logits[:1]),
-        "albert-2": make_table("albert-2", logits[:2]),
-        "albert-4": make_table("albert-4", logits, training={"seconds": 3.5}),
-        "elbert-float": make_table("elbert-float", logits),
-        "elbert-golden": make_table("elbert-golden", logits, "golden"),
-    }
-    return tables, make_rows(labels)
+    tables = [
+        make_table("elbert", logits),
+        make_table("pabee", logits, added_parameters=7),
+        make_table("albert-1", logits[:1]),
+        make_table("albert-2", logits[:2]),
+        make_table("albert-4", logits, training={"seconds": 3.5}),
+        make_table("elbert-float", logits),
+        make_table("elbert-golden", logits, "golden"),
+    ]
+    return {table.facts.name: with_answers(table, 250.0) for table in tables}, make_rows(labels)
 
 
 @pytest.fixture(scope="module", params=["accuracy", "f1", "mcc"])
@@ -329,39 +348,62 @@ def known(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_headline_of_the_known_case(known: dict[str, Any]) -> None:
     assert known["accuracy_full"] == known["accuracy_albert"] == 1.0
+    early = (LEAVING[1] + LEAVING[2]) / 2
+    patient = (LEAVING[2] + LEAVING[3]) / 2
     for key in LOSSES:
         entries = known["headline"][key]
         for name in ("elbert", "elbert-bias_1", "elbert-entropy", "elbert-golden"):
-            assert entries[name]["speedup"] == pytest.approx(DEPTH / 1.5)
+            assert entries[name]["speedup_macs"] == pytest.approx(FULL / early)
+            assert entries[name]["cost_macs"] == pytest.approx(early / FULL)
+            assert entries[name]["speedup_iterations"] == pytest.approx(DEPTH / 1.5)
+            assert entries[name]["cost_iterations"] == pytest.approx(1.5 / DEPTH)
+            assert entries[name]["mean_exit"] == 1.5
             assert entries[name]["accuracy"] == 1.0
             assert entries[name]["points_lost"] == entries[name]["points_lost_albert"] == 0.0
-            assert entries[name]["interval"]["speedup"] == pytest.approx([DEPTH / 1.5] * 2)
-        assert entries["pabee"]["speedup"] == pytest.approx(DEPTH / 2.5)
-        assert entries["elbert-patience"]["speedup"] == pytest.approx(DEPTH / 2.5)
-        assert entries["albert"]["speedup"] == pytest.approx(2.0)
-        low, high = entries["elbert"]["interval_sentences"]["speedup"]
-        assert low < DEPTH / 1.5 < high
+            assert entries[name]["interval"]["speedup_macs"] == pytest.approx([FULL / early] * 2)
+            assert entries[name]["interval"]["speedup_iterations"] == pytest.approx([DEPTH / 1.5] * 2)
+        assert entries["elbert-all-rows"]["speedup_macs"] == pytest.approx(FULL / ((1010 + 2020) / 2))
+        assert entries["elbert-all-rows"]["speedup_iterations"] == pytest.approx(DEPTH / 1.5)
+        for name in ("pabee", "elbert-patience"):
+            assert entries[name]["speedup_macs"] == pytest.approx(FULL / patient)
+            assert entries[name]["speedup_iterations"] == pytest.approx(DEPTH / 2.5)
+        assert entries["albert"]["speedup_macs"] == pytest.approx(FULL / (1000 + 250 + 10))
+        assert entries["albert"]["speedup_iterations"] == pytest.approx(2.0)
+        for name, middle in (("speedup_macs", FULL / early), ("speedup_iterations", DEPTH / 1.5)):
+            low, high = entries["elbert"]["interval_sentences"][name]
+            assert low < middle < high
 
 
 def test_equal_cost_of_the_known_case(known: dict[str, Any]) -> None:
-    twice = known["at_cost"]["2x"]
     unit = {"accuracy": 0.5, "f1": 0.5, "mcc": 0.0}[known["metric"]]
-    assert twice["elbert"]["accuracy"] == 1.0
-    assert twice["elbert"]["difference"] is None
-    assert twice["elbert"]["exits"] == [0.5, 0.5, 0, 0]
-    assert twice["pabee"]["accuracy"] == pytest.approx(unit)  # all leave at once: the hard half is wrong
-    assert twice["pabee"]["difference"]["points"] == pytest.approx(100 * (1 - unit))
-    low, high = twice["pabee"]["difference"]["interval"]
+    twice, thrice = known["at_cost"]["2x"], known["at_cost"]["3x"]
+    # 2.26 times as fast in multiply-adds, 1.6 times in iterations: the budget is of the former
+    assert twice["pabee"]["speedup_macs"] == pytest.approx(FULL / 1775)
+    assert twice["pabee"]["exits"] == [0, 0.5, 0.5, 0]
+    assert thrice["elbert"]["accuracy"] == 1.0
+    assert thrice["elbert"]["difference"] is None
+    assert thrice["elbert"]["exits"] == [0.5, 0.5, 0, 0]
+    assert thrice["pabee"]["accuracy"] == pytest.approx(unit)  # all leave at once: the hard half is wrong
+    assert thrice["pabee"]["difference"]["points"] == pytest.approx(100 * (1 - unit))
+    assert thrice["pabee"]["difference"]["cost_macs"] == pytest.approx((765 - 260) / FULL)
+    low, high = thrice["pabee"]["difference"]["interval"]
     assert 0 < low < 100 * (1 - unit) < high
-    assert twice["albert"]["difference"]["points"] == 0.0
-    assert twice["albert"]["picked"] == [{"variant": "cut", "settings": {"iterations": 2}, "share": 1.0}]
+    assert thrice["albert"]["difference"]["points"] == 0.0
+    assert thrice["albert"]["picked"] == [{"variant": "cut", "settings": {"iterations": 2}, "share": 1.0}]
     assert known["at_cost"]["4x"]["albert"]["accuracy"] == pytest.approx(unit)
-    assert "above PABEE at 2x: 100.0 against" in "\n".join(known["verdict"])
-    assert any(
-        line.startswith("not above ALBERT, cut at 2x: 100.0 against 100.0") for line in known["verdict"]
-    )
+    assert known["at_cost"]["4x"]["elbert-all-rows"] is None  # 4010 / 1010 is below 4
+    assert known["at_cost"]["10x"]["elbert"]["speedup_macs"] == pytest.approx(FULL / LEAVING[1])
+    assert set(known["at_cost"]["16x"].values()) == {None}
+    assert known["equal_cost"]["3x"]["elbert"] == 1.0
+    told = "\n".join(known["verdict"])
+    assert "above PABEE at 3x: 100.0 against" in told
+    assert "\nnot above ALBERT, cut at 3x: 100.0 against 100.0" in told
+    assert "asked for 4x: ELBERT 100.0 at 5.24x, ELBERT, all rows not so fast" in told
     assert set(known["missing"]) == {"deebert", "fastbert", "albert-3"}
     assert "not compared, no logits" in known["verdict"][-1]
+    assert known["reference"] == {
+        "macs": FULL, "macs_answer_first": 3260, "cost_macs_answer_first": pytest.approx(3260 / FULL),
+    }  # fmt: skip
 
 
 def test_points_and_curves_of_the_known_case(known: dict[str, Any], tmp_path: Path) -> None:
@@ -371,14 +413,20 @@ def test_points_and_curves_of_the_known_case(known: dict[str, Any], tmp_path: Pa
         ("elbert-float", "float"), ("elbert-golden", "golden"),
     }  # fmt: skip
     for point in points:
-        assert point["speedup"] == pytest.approx(1 / point["cost"])
-        assert point["mean_exit"] == pytest.approx(point["cost"] * DEPTH)
+        for unit in ("macs", "iterations"):
+            assert point[f"speedup_{unit}"] == pytest.approx(1 / point[f"cost_{unit}"])
+        assert point["mean_exit"] == pytest.approx(point["cost_iterations"] * DEPTH)
         assert point["pareto"] == ("interval" in point)
     bias = [p for p in points if p["method"] == "elbert" and p["variant"] == "bias_1" and p["pareto"]]
-    assert sorted(p["cost"] for p in bias) == [0.25, 0.375]
+    assert sorted(p["cost_macs"] for p in bias) == pytest.approx([260 / FULL, 765 / FULL])
     assert known["oracle"]["accuracy"] == 1.0
     assert known["oracle"]["mean_exit"] == 1.5
-    assert [p["asked"] for p in known["curves"]["elbert"]] == [s for s in CURVE if s <= DEPTH]
+    assert known["oracle"]["cost_macs"] == pytest.approx(765 / FULL)
+    curve = known["curves"]["elbert"]
+    assert [p["asked"] for p in curve] == [s for s in CURVE if s <= FULL / LEAVING[1]]
+    assert [p["points_lost"] for p in curve] == pytest.approx([100 * (1 - p["accuracy"]) for p in curve])
+    for point in curve:
+        assert point["mean_exit"] == pytest.approx(DEPTH / point["speedup_iterations"])
     write_csv(tmp_path / "points.csv", points)
     rows = list(csv.DictReader((tmp_path / "points.csv").open()))
     assert len(rows) == len(points)
@@ -397,9 +445,11 @@ def test_quantisation_of_equal_logits_moves_nothing(known: dict[str, Any]) -> No
         for entry in family.values():
             assert entry["answer_flips"] == 0.0
             assert torch.tensor(entry["nearest"]["confusion"]).sum() == SENTENCES
-    assert found["families"]["bias_1"]["3x"]["nearest"]["confusion"] == [
-        [40, 0, 0, 0], [0, 40, 0, 0], [0] * 4, [0] * 4,
-    ]  # fmt: skip
+    # near a speedup in multiply-adds
+    nearest = {key: found["families"]["bias_1"][key]["nearest"] for key in ("2x", "5x")}
+    assert nearest["5x"]["confusion"] == [[40, 0, 0, 0], [0, 40, 0, 0], [0] * 4, [0] * 4]
+    assert nearest["5x"]["speedup_macs_float"] == pytest.approx(FULL / 765)
+    assert nearest["2x"]["confusion"] == [[0] * 4, [0, 40, 0, 0], [0, 0, 40, 0], [0] * 4]
 
 
 @pytest.mark.parametrize("known", ["accuracy"], indirect=True)
@@ -424,7 +474,9 @@ def test_points_are_the_scores_of_their_answers() -> None:
     labels = torch.arange(50) % 3
     tables = {"elbert": random_table(21, samples=50, classes=3)}
     result = study("trec", "mcc", make_rows(labels, 3), tables, Options(splits=2, bootstrap=5))
-    (swept,) = find_sweeps(tables)
+    swept, twin = find_sweeps(tables)
+    assert (twin.method, twin.twin, swept.twin) == ("elbert-all-rows", True, False)
+    assert {point["method"] for point in result["points"]} == {"elbert", "oracle"}
     for row in range(0, len(swept.outcomes), 501):
         point, answers = result["points"][row], swept.outcomes.answers[row].long()
         direct = scores(answers, labels, 3)
@@ -470,6 +522,138 @@ def test_pareto_front_is_unbeaten_and_complete() -> None:
 def test_confusion_counts_float_by_row() -> None:
     counts = exit_confusion(torch.tensor([1, 1, 3]), torch.tensor([2, 2, 3]), 3)
     assert counts.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+# ------------------------------------------------------------------------------------------- answer first
+
+
+def two_iterations(exits: list[float], answers: list[float] | None, **facts: Any) -> Facts:
+    return make_table("x", torch.zeros(2, 4, 2), exit_macs=exits, answer_macs=answers, **facts).facts
+
+
+def test_leaving_costs_the_layers_before_an_answer_and_the_exits() -> None:
+    elbert = two_iterations([10, 10], [200, 200])
+    assert elbert.albert_macs == 2010
+    assert elbert.leaving_macs() == [200 + 10, 1000 + 200 + 20]
+    assert elbert.leaving_macs(answer_first=False) == [1010, 2020]
+    # branches that read all rows, and ALBERT's own exit in the last iteration
+    fastbert = two_iterations([30, 10], [1000, 200])
+    assert fastbert.albert_macs == 2010
+    assert fastbert.leaving_macs() == [1030, 1000 + 200 + 40]
+    assert fastbert.leaving_macs(answer_first=False) == [1030, 2040]
+    # ALBERT answers once
+    assert two_iterations([0, 10], [200, 200]).leaving_macs() == [200, 1210]
+    # before this was counted: all rows
+    assert two_iterations([10, 10], None).leaving_macs() == [1010, 2020]
+
+
+@given(
+    st.floats(1, 1e12),
+    st.lists(st.tuples(st.floats(1e-3, 1), st.floats(0, 1e9)), min_size=1, max_size=24),
+)
+def test_answer_first_saves_the_rows_of_one_iteration(layer: float, each: list[tuple[float, float]]) -> None:
+    answers, exits = [layer * share for share, _ in each], [macs for _, macs in each]
+    facts = make_table(
+        "x", torch.zeros(len(each), 2, 2), layer_macs=layer, answer_macs=answers, exit_macs=exits
+    ).facts
+    first, whole = facts.leaving_macs(), facts.leaving_macs(answer_first=False)
+    assert first == sorted(first)
+    for one, all_rows, answer in zip(first, whole, answers, strict=True):
+        assert all_rows - one == pytest.approx(layer - answer, abs=1e-9 * whole[-1])
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([200], "answer_macs has 1 entries for 2 iterations"),
+        ([200, 0], r"answer_macs 0.0 is not above 0 and up to layer_macs 1000.0"),
+        ([1001, 200], r"answer_macs 1001.0 is not above 0 and up to layer_macs 1000.0"),
+        ([200, float("nan")], "answer_macs nan is not above 0"),
+    ],
+)
+def test_impossible_answers_are_refused(answers: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        two_iterations([10, 10], answers)
+
+
+def stage_tables() -> dict[str, LogitTable]:
+    """The known tables with a second training: its first iteration is right and sure of the hard half too."""
+    tables, _ = known_tables()
+    once = tables.pop("elbert")
+    tables["elbert-published"] = replace(
+        once, facts=once.facts.model_copy(update={"name": "elbert-published"})
+    )
+    return tables | {"elbert": replace(once, logits=once.logits[-1:].repeat(DEPTH, 1, 1))}
+
+
+def test_three_lines_of_elbert() -> None:
+    tables, (_, data) = stage_tables(), known_tables()
+    result = study("sst2", "accuracy", data, tables, Options(splits=4, bootstrap=20))
+    names = list(result["at_cost"]["2x"])
+    assert names == list(result["curves"]) == list(result["contenders"])
+    assert names == [
+        "elbert", "elbert-answer-first", "elbert-published",
+        "elbert-bias_1", "elbert-bias_2", "elbert-bias_3", "elbert-entropy", "elbert-patience",
+        "pabee", "albert", "elbert-float", "elbert-golden",
+    ]  # fmt: skip
+    entries = result["headline"]["loss_0"]
+    macs = {name: entries[name]["cost_macs"] * FULL for name in names[:3]}
+    assert macs == pytest.approx(
+        {"elbert": 260, "elbert-answer-first": (260 + 1270) / 2, "elbert-published": (1010 + 2020) / 2}
+    )
+    assert [result["contenders"][name] for name in names[:4]] == [
+        "elbert", "elbert-published", "elbert-published", "elbert",
+    ]  # fmt: skip
+    # the one stage's settings are points once, whatever they cost
+    methods = {point["method"] for point in result["points"]}
+    assert "elbert-answer-first" in methods
+    assert "elbert-published" not in methods
+    assert result["oracle"]["mean_exit"] == 1.0
+    assert "elbert" not in result["missing"]
+    told = "asked for 10x: ELBERT 100.0 at 15.42x, ELBERT answer first, one stage 50.0 at 15.42x"
+    assert f"{told}, ELBERT as published not so fast" in result["verdict"]
+
+
+def test_the_one_stage_run_stands_in_for_a_missing_one() -> None:
+    tables, (_, data) = stage_tables(), known_tables()
+    del tables["elbert"]
+    result = study("sst2", "accuracy", data, tables, Options(splits=4, bootstrap=20))
+    entries = result["headline"]["loss_0"]
+    assert entries["elbert"] == entries["elbert-answer-first"]
+    assert entries["elbert-published"]["cost_macs"] == pytest.approx((1010 + 2020) / 2 / FULL)
+    assert result["contenders"]["elbert"] == "elbert-published"
+    assert "elbert" in result["missing"]
+    told = "no run elbert: the one-stage run elbert-published is compared in its place"
+    assert told in result["verdict"]
+    assert {point["method"] for point in result["points"]} >= {"elbert", "elbert-float", "oracle"}
+    assert not {point["method"] for point in result["points"]} & {"elbert-answer-first", "elbert-published"}
+
+
+def test_logits_from_before_answer_first_are_counted_with_all_rows() -> None:
+    tables, data = known_tables()
+    old = tables["pabee"].facts.model_copy(update={"answer_macs": None})
+    tables["pabee"] = replace(tables["pabee"], facts=old)
+    result = study("sst2", "accuracy", data, tables, Options(splits=4, bootstrap=20))
+    patient = result["headline"]["loss_0"]["pabee"]
+    assert patient["cost_macs"] == pytest.approx((2020 + 3030) / 2 / FULL)
+    note = "counted with all rows, no count of answer first in the logits: pabee"
+    assert note in result["verdict"]
+
+
+def test_branches_that_read_all_rows_save_none_but_the_last() -> None:
+    tables, data = known_tables()
+    table = tables.pop("pabee")
+    update = {"name": "fastbert", "exit_macs": [60.0] * 3 + [10.0], "answer_macs": [1000.0] * 3 + [250.0]}
+    tables["fastbert"] = replace(table, facts=table.facts.model_copy(update=update))
+    result = study("sst2", "accuracy", data, tables, Options(splits=4, bootstrap=20))
+    costs = {
+        point["settings"].get("delta"): point["cost_macs"] * FULL
+        for point in result["points"]
+        if point["method"] == "fastbert"
+    }
+    assert costs[None] == pytest.approx(3 * 1000 + 250 + 3 * 60 + 10)
+    assert costs[1.0] == pytest.approx(1060)
+    assert result["at_cost"]["4x"]["fastbert"] is None
 
 
 def test_the_model_folder_stands_in_for_a_run_and_is_apart_beside_one() -> None:

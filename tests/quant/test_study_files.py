@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -181,6 +182,15 @@ def test_logits_have_to_be_finite(table: LogitTable) -> None:
         LogitTable(facts, logits)
 
 
+def test_a_table_of_before_keeps_its_hash(table: LogitTable, tmp_path: Path) -> None:
+    assert (table.facts.class_names, table.facts.answer_macs) == (None, None)
+    assert table.sha256 == "a7a2ecbd9e7b4df89dab8ab904d9740f4be46c1d62ee9c5a38cdf797efcbdac6"
+    facts = table.facts.model_copy(update={"answer_macs": [7.5, 7.5, 20.0]})
+    assert LogitTable(facts, table.logits).sha256 != table.sha256
+    LogitTable(facts, table.logits).save(tmp_path / "new.safetensors")
+    assert LogitTable.load(tmp_path / "new.safetensors").facts == facts
+
+
 def test_rows_are_known_by_their_text_alone(data: TextDataset) -> None:
     same = replace(data, texts=[f" {text}  " for text in data.texts], source="elsewhere", sha256="0")
     assert rows_digest(same) == rows_digest(data)
@@ -210,6 +220,10 @@ def test_tables_hold_what_the_models_say(model_folder: Path, data_root: Path, da
     assert golden.facts.checkpoint_sha256 == IntegerCheckpoint.load(model_folder / "integer").sha256
     assert floating.facts.layer_macs > 0
     assert floating.facts.exit_macs == [32 * 32 + 32 * 2] * 4
+    for facts in (floating.facts, golden.facts):
+        assert facts.answer_macs is not None
+        assert set(facts.answer_macs) == {facts.answer_macs[0]}
+        assert 0 < facts.answer_macs[0] < facts.layer_macs
 
 
 def test_runs_are_found_by_name_and_say_what_they_add(
@@ -220,7 +234,10 @@ def test_runs_are_found_by_name_and_say_what_they_add(
     make_run("albert", 2)
     (tmp_path / "methods" / "albert-3").mkdir()  # not begun
     (tmp_path / "methods" / "notes").mkdir()
+    shutil.copytree(tmp_path / "methods" / "elbert", tmp_path / "methods" / "elbert-published")
     sources = {source.name: source for source in find_runs(tmp_path / "methods")}
+    once = sources.pop("elbert-published")
+    assert (once.method, once.sha256) == ("elbert", sources["elbert"].sha256)
     assert list(sources) == ["albert-2", "deebert", "elbert", "fastbert", "pabee"]
     tables = {name: source.compute("sst2", Rows.of(data)) for name, source in sources.items()}
     for name, source in sources.items():
@@ -231,6 +248,15 @@ def test_runs_are_found_by_name_and_say_what_they_add(
     assert tables["deebert"].facts.exit_macs == [head] * 4
     assert tables["fastbert"].facts.exit_macs[0] > head
     assert tables["fastbert"].facts.exit_macs[3] == head
+    # keys and values of every token, the rest of [CLS] alone; a branch attends between all rows
+    tokenizer = sources["elbert"].opened.tokenizer
+    lengths = [len(ids) for ids, _ in tokenizer.encode_many(data.texts, 64)]
+    answer = fmean(2 * n * 32 * 32 + 2 * 32 * 32 + 2 * 32 * 64 + 2 * n * 32 for n in lengths)
+    layer = tables["elbert"].facts.layer_macs
+    saved = {name: table.facts.answer_macs for name, table in tables.items()}
+    assert saved.pop("albert-2") == [answer] * 2
+    assert saved.pop("fastbert") == [layer] * 3 + [answer]
+    assert list(saved.values()) == [[answer] * 4] * 3
     added = {name: table.facts.added_parameters for name, table in tables.items()}
     assert added["elbert"] == added["albert-2"] == 0
     assert added["deebert"] == 3 * (head + 32 + 2)
@@ -315,6 +341,29 @@ def test_a_broken_cache_is_named_and_rebuilt(
     assert path.name in found.notes[0]
     assert heard == found.notes
     assert path.read_bytes() == whole
+
+
+def test_kept_logits_from_before_answer_first_are_made_anew(
+    model_folder: Path, data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, place = make_store(tmp_path, data), tmp_path / "published"
+    tables = store.gather(find_forms(model_folder)).tables
+    (path,) = (tmp_path / "cache").glob("*elbert-golden*")
+    whole = path.read_bytes()
+    table = tables["elbert-golden"]
+    old = LogitTable(table.facts.model_copy(update={"answer_macs": None}), table.logits)
+    old.save(path)
+    store.publish([old], place)
+    store = make_store(tmp_path, data, place)
+    found = store.gather(find_forms(model_folder))
+    assert found.origins == {"elbert-float": "cache", "elbert-golden": "computed"}
+    assert [note.startswith("made anew: ") for note in found.notes] == [True, True]
+    assert path.read_bytes() == whole
+    # without the checkpoint, or the texts, they serve as they are
+    assert store.gather([]).tables["elbert-golden"].facts.answer_macs is None
+    old.save(path)
+    absent = replace(store, rows=replace(store.rows, absent="not here"))
+    assert absent.gather(find_forms(model_folder)).origins["elbert-golden"] == "published"
 
 
 def test_published_logits_serve_without_a_checkpoint_but_never_for_another(
@@ -559,7 +608,7 @@ def test_the_command_from_runs_and_table_to_figures(
     }  # fmt: skip
     assert set(result["headline"]["loss_0_5"]) == set(result["equal_cost"]["3x"]) == {
         "elbert", "elbert-bias_1", "elbert-bias_2", "elbert-bias_3", "elbert-entropy", "elbert-patience",
-        "deebert", "fastbert", "pabee", "albert", "elbert-float", "elbert-golden",
+        "deebert", "fastbert", "pabee", "albert", "elbert-float", "elbert-golden", "elbert-all-rows",
     }  # fmt: skip
     assert result["missing"] == ["albert-1", "albert-3"]
     assert result["methods"]["pabee"]["added_parameters"] == 3 * 66

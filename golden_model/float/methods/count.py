@@ -15,6 +15,7 @@ from torch import nn
 from transformers import BertConfig
 
 from golden_model.config import ElbertConfig
+from golden_model.float.methods.heads import Head
 from golden_model.float.methods.model import ExitModel
 
 LEARNING = 3
@@ -24,6 +25,21 @@ LEARNING = 3
 def layer_macs(config: ElbertConfig, length: int) -> int:
     """One application of the shared layer to a sentence of ``length`` tokens."""
     return config.layer_products(length) - albert_exit_macs(config)
+
+
+def answer_macs(config: ElbertConfig, head: type[Head] | None, length: int) -> int:
+    """The layer in the iteration a sentence of ``length`` tokens leaves after, without the exit itself.
+
+    Answer first where the exit reads [CLS] alone, all rows where it reads all of them.
+
+    Args:
+        config: Geometry.
+        head: Kind of the iteration's exit; None: ALBERT's pooler and classifier.
+        length: Of the sentence.
+    """
+    if head is not None and head.reads_all_rows:
+        return layer_macs(config, length)
+    return config.answer_products(length) - albert_exit_macs(config)
 
 
 def albert_exit_macs(config: ElbertConfig) -> int:

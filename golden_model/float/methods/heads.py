@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -22,7 +23,14 @@ BRANCH_HEADS = 2
 
 
 class Head(nn.Module, ABC):
-    """One iteration's exit."""
+    """One iteration's exit.
+
+    Members:
+        reads_all_rows: Whether it answers from all rows of the layer's output, so that they must exist before
+            its answer; else from [CLS] alone, and answer first applies (docs/answer-first.md).
+    """
+
+    reads_all_rows: ClassVar[bool] = False
 
     @abstractmethod
     def forward(
@@ -61,6 +69,8 @@ class Branch(Head):
     Down to BRANCH_SIZE with tanh, self-attention over all tokens; then, of the first token, a linear with
     tanh and the classifier.
     """
+
+    reads_all_rows = True
 
     def __init__(self, config: ElbertConfig) -> None:
         """Weights as PyTorch initialises them, which is the released code's start too."""

@@ -10,21 +10,30 @@ from typing import Any
 
 from golden_model.provenance import header
 from quant.studies.exits.comparison import BUDGETS
-from quant.studies.exits.contenders import ELBERT, ELBERT_GOLDEN
+from quant.studies.exits.contenders import ALBERT, ELBERT, ELBERT_GOLDEN, LINES
 from quant.studies.exits.verdict import RIVALS
 
-SHOWN = (ELBERT, ELBERT_GOLDEN, *RIVALS)
+SHOWN = (ELBERT, *LINES, ELBERT_GOLDEN, *RIVALS)
 """Contenders of the table, in its order."""
+
+AGAINST = (*LINES, *RIVALS)
+"""Those that ELBERT's mean lead is over."""
 
 HEADLINE = "loss_0_5"
 """Key of the headline that the table shows."""
+
+ENTRY = ("accuracy", "cost_macs", "speedup_macs", "cost_iterations", "speedup_iterations", "mean_exit")
+"""What is taken over of a study's entry."""
+
+TRAINING = ("macs", "teacher_macs", "seconds")
+"""What is told of a training: multiply-adds of the method and of its teacher, and time."""
 
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval of a normal distribution, in standard errors."""
 
 KEYS = (
     *("task", "metric", "data", "header", "iterations", "accuracy_full", "accuracy_per_iteration"),
-    *("points", "curves", "headline", "at_cost", "methods"),
+    *("points", "curves", "headline", "at_cost", "contenders", "methods"),
 )
 """What a study's result must have."""
 
@@ -58,8 +67,9 @@ def gather(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         JSON-able. ``tasks``: per task metric, sentences and :func:`task_rows`. ``mean``: :func:`mean_of` per
-        speedup and rival. ``above``: per speedup and rival the tasks on which ELBERT's score is higher, and
-        those where the 95 % interval of the difference lies above 0 (``surely_above``); the same ``below``.
+        speedup and other contender. ``above``: per speedup and contender the tasks on which ELBERT's score is
+        higher, and those where the 95 % interval of the difference lies above 0 (``surely_above``); the same
+        ``below``.
     """
     return {
         "header": header(None),
@@ -72,13 +82,13 @@ def gather(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
             for study in studies
         },
-        "mean": {key: {name: mean_of(studies, key, name) for name in RIVALS} for key in BUDGETS},
-        "above": {key: {name: _above(studies, key, name) for name in RIVALS} for key in BUDGETS},
+        "mean": {key: {name: mean_of(studies, key, name) for name in AGAINST} for key in BUDGETS},
+        "above": {key: {name: _above(studies, key, name) for name in AGAINST} for key in BUDGETS},
     }
 
 
 def task_rows(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Per contender that was measured: added parameters, score of all iterations, at each speedup, headline.
+    """Per contender that was measured: parameters, training, full score, at each speedup, headline.
 
     ``full`` is None for a contender of which the full depth is missing, an entry of ``at`` where it has no
     setting that fast.
@@ -89,19 +99,30 @@ def task_rows(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             continue
         picked = study["headline"][HEADLINE][name]
         at = {key: study["at_cost"][key][name] for key in BUDGETS}
-        described = study["methods"].get(name)
         rows[name] = {
-            # ALBERT's tables carry their depth in their names; like ELBERT it adds nothing
-            "added_parameters": 0 if described is None else described["added_parameters"],
+            "added_parameters": study["methods"][study["contenders"][name]]["added_parameters"],
+            "training": training_of(study, name),
             "full": study["accuracy_per_iteration"][name][-1],
-            "at": {
-                key: None if entry is None else {what: entry[what] for what in ("accuracy", "speedup")}
-                for key, entry in at.items()
-            },
+            "at": {key: None if e is None else {what: e[what] for what in ENTRY} for key, e in at.items()},
             "difference": {key: None if e is None else e["difference"] for key, e in at.items()},
-            HEADLINE: None if picked is None else {k: picked[k] for k in ("speedup", "points_lost")},
+            HEADLINE: None if picked is None else {k: picked[k] for k in (*ENTRY, "points_lost")},
         }
     return rows
+
+
+def training_of(study: Mapping[str, Any], name: str) -> dict[str, float] | None:
+    """What a contender's training had: ``macs``, ``teacher_macs`` and ``seconds``; None where nothing says.
+
+    Of stages that went before too, as far as the run's record counts them. Of cut ALBERT that of all models.
+    """
+    methods = study["methods"]
+    tables = (
+        [t for t in methods if t.startswith(f"{ALBERT}-")] if name == ALBERT else [study["contenders"][name]]
+    )
+    records = [methods[table].get("training") for table in tables]
+    costs = [{"seconds": r.get("seconds"), **r.get("training_cost", {})} for r in records if r]
+    found = {key: sum(c[key] for c in costs) for key in TRAINING if costs and all(c.get(key) for c in costs)}
+    return found or None
 
 
 def _differences(studies: Sequence[Mapping[str, Any]], key: str, name: str) -> dict[str, dict[str, Any]]:

@@ -18,11 +18,14 @@ from quant.studies.exits.picking import CrossFit, Judge, best_at, cross_fit, fas
 LOSSES = {"loss_0": 0.0, "loss_0_5": 0.5, "loss_1": 1.0, "loss_2": 2.0}
 """Keys of the headline: points that may be lost against the contender's own full depth."""
 
-BUDGETS = {"2x": 2.0, "3x": 3.0, "4x": 4.0}
-"""Keys of the comparison at equal cost: the speedup that has to be reached."""
+BUDGETS = {f"{speedup:g}x": speedup for speedup in (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 16.0)}
+"""Keys of the comparison at equal cost: the speedup in multiply-adds that has to be reached."""
 
-CURVE = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
-"""Speedups asked for along a curve."""
+CURVE = (
+    *(1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0),
+    *(16.0, 20.0, 24.0, 32.0),
+)
+"""Speedups in multiply-adds asked for along a curve."""
 
 INTERVAL = (0.025, 0.975)
 POINTS = 100
@@ -32,6 +35,23 @@ POINTS = 100
 def interval(values: Tensor) -> list[float]:
     """The central 95 % of values [n]."""
     return torch.quantile(values, torch.tensor(INTERVAL, dtype=values.dtype)).tolist()
+
+
+def cost_keys(macs: float, mean_exit: float, iterations: int) -> dict[str, float]:
+    """What every entry says of its cost: multiply-adds as a share of plain ALBERT's, then iterations.
+
+    Args:
+        macs: Mean share of the multiply-adds.
+        mean_exit: Mean iteration of the exit, from 1.
+        iterations: L of the full model.
+    """
+    return {
+        "cost_macs": macs,
+        "speedup_macs": 1 / macs,
+        "cost_iterations": mean_exit / iterations,
+        "speedup_iterations": iterations / mean_exit,
+        "mean_exit": mean_exit,
+    }
 
 
 @dataclass(frozen=True)
@@ -52,9 +72,9 @@ class Runner:
 
     @cached_property
     def costs(self) -> Tensor:
-        """Cost of every setting on every half: float64 [S, 2R]."""
+        """Cost in multiply-adds of every setting on every half: float64 [S, 2R]."""
         sides = self.judge.sides()
-        return self.contender.outcomes.shares @ (sides / sides.sum(1, keepdim=True)).T
+        return self.contender.outcomes.costs @ (sides / sides.sum(1, keepdim=True)).T
 
     @cached_property
     def errors(self) -> Tensor:
@@ -126,9 +146,20 @@ class Result:
         return self.judge.score(self.fit.answers)
 
     @cached_property
-    def shares(self) -> Tensor:
-        """Share of the iterations computed: float64 [R, N]."""
-        return self.fit.exits.double() / self.contender.outcomes.iterations
+    def costs(self) -> Tensor:
+        """Share of the multiply-adds: float64 [R, N]."""
+        return self.contender.outcomes.macs(self.fit.exits)
+
+    @cached_property
+    def mean_cost(self) -> float:
+        """Of all sentences and splits."""
+        return float(self.costs.mean())
+
+    @property
+    def reached(self) -> dict[str, float]:
+        """:func:`cost_keys`."""
+        exits = float(self.fit.exits.double().mean())
+        return cost_keys(self.mean_cost, exits, self.contender.outcomes.iterations)
 
     @cached_property
     def resampled_scores(self) -> Tensor:
@@ -138,7 +169,11 @@ class Result:
     @cached_property
     def resampled_costs(self) -> Tensor:
         """The same for the cost: float64 [B]."""
-        return self.judge.resampled_mean(self.shares.mean(0))
+        return self.judge.resampled_mean(self.costs.mean(0))
+
+    def points_lost(self, reference: Reference) -> float:
+        """Mean over the splits."""
+        return POINTS * (reference.score - float(self.scores.mean()))
 
     def as_dict(self, references: dict[str, Reference | None]) -> dict[str, Any]:
         """For JSON: means over the splits, intervals over splits and over sentences, and what was picked.
@@ -146,35 +181,31 @@ class Result:
         Args:
             references: Key of the points lost to what they are lost against.
         """
-        costs, outcomes = self.shares.mean(1), self.contender.outcomes
-        cost, score = float(costs.mean()), float(self.scores.mean())
-        macs = float(outcomes.macs(self.fit.exits).mean())
-        entry: dict[str, Any] = {
-            "speedup": 1 / cost,
-            "accuracy": score,
-            "cost": cost,
-            "mean_exit": cost * outcomes.iterations,
-            "cost_macs": macs,
-            "speedup_macs": 1 / macs,
+        outcomes, exits = self.contender.outcomes, self.fit.exits.double()
+        entry: dict[str, Any] = {"accuracy": float(self.scores.mean()), **self.reached}
+        over_splits = {
+            "accuracy": interval(self.scores),
+            "speedup_macs": interval(1 / self.costs.mean(1)),
+            "speedup_iterations": interval(outcomes.iterations / exits.mean(1)),
         }
-        over_splits = {"speedup": interval(1 / costs), "accuracy": interval(self.scores)}
         over_sentences = {
-            "speedup": interval(1 / self.resampled_costs),
             "accuracy": interval(self.resampled_scores),
+            "speedup_macs": interval(1 / self.resampled_costs),
+            "speedup_iterations": interval(outcomes.iterations / self.judge.resampled_mean(exits.mean(0))),
         }
         for key, reference in references.items():
             if reference is None:
                 entry[key] = None
                 continue
-            entry[key] = POINTS * (reference.score - score)
+            entry[key] = self.points_lost(reference)
             over_splits[key] = interval(POINTS * (reference.score - self.scores))
             over_sentences[key] = interval(POINTS * (reference.resampled - self.resampled_scores))
-        exits = torch.bincount(self.fit.exits.flatten().long(), minlength=outcomes.iterations + 1)[1:]
+        left = torch.bincount(self.fit.exits.flatten().long(), minlength=outcomes.iterations + 1)[1:]
         return {
             **entry,
             "interval": over_splits,
             "interval_sentences": over_sentences,
-            "exits": (exits.double() / exits.sum()).tolist(),
+            "exits": (left.double() / left.sum()).tolist(),
             "picked": self._picked(),
         }
 
@@ -230,7 +261,7 @@ def compare(
                     if result is None
                     else result.as_dict(lost(name)) | {"difference": _difference(elbert[key], result)}
                 )
-            curves[name] = _curve(runner)
+            curves[name] = _curve(runner, full[name])
             progress(1)
     return {"headline": headline, "at_cost": at_cost, "curves": curves}
 
@@ -243,12 +274,12 @@ def _difference(elbert: Result | None, other: Result) -> dict[str, Any] | None:
     return {
         "points": POINTS * float(elbert.scores.mean() - other.scores.mean()),
         "interval": interval(resampled),
-        "cost": float(elbert.shares.mean() - other.shares.mean()),
+        "cost_macs": elbert.mean_cost - other.mean_cost,
     }
 
 
-def _curve(runner: Runner) -> list[dict[str, Any]]:
-    """Score and speedup along budgets, as far as the contender gets."""
+def _curve(runner: Runner, full: Reference | None) -> list[dict[str, Any]]:
+    """Score and cost along budgets, as far as the contender gets."""
     points = []
     for speedup in CURVE:
         result = runner.at_speedup(speedup)
@@ -257,8 +288,9 @@ def _curve(runner: Runner) -> list[dict[str, Any]]:
         points.append(
             {
                 "asked": speedup,
-                "speedup": 1 / float(result.shares.mean()),
                 "accuracy": float(result.scores.mean()),
+                **result.reached,
+                "points_lost": None if full is None else result.points_lost(full),
                 "interval": interval(result.resampled_scores),
             }
         )

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from golden_model.exits import WINDOW_MODES, ExitMode
 from golden_model.progress import Bars, silent
 from quant.studies.exits.grids import Setting, grid
-from quant.studies.exits.sweep import Outcomes, cut, oracle, sweep
+from quant.studies.exits.sweep import Outcomes, cut, mac_shares, oracle, sweep
 from quant.studies.exits.table import LogitTable
 
 ELBERT = "elbert"
 ELBERT_FLOAT, ELBERT_GOLDEN = "elbert-float", "elbert-golden"
 """The two forms of the model folder; "elbert" alone is the ELBERT that meets the other methods."""
+
+ELBERT_PUBLISHED = "elbert-published"
+"""ELBERT as published: trained in one stage, all rows of every iteration computed. Its run's name too."""
+
+ANSWER_FIRST = "elbert-answer-first"
+"""The same run answer first: what that gives without another training."""
+
+ALL_ROWS = "elbert-all-rows"
+"""The compared ELBERT with all rows, in the place of those two where there is no one-stage run."""
+
+LINES = (ANSWER_FIRST, ELBERT_PUBLISHED, ALL_ROWS)
+"""Beside ELBERT: the same, with less of what is new."""
 
 ALBERT, ORACLE = "albert", "oracle"
 OWN_POLICY = {
@@ -39,12 +51,14 @@ class Sweep:
         table: Its logits; of ALBERT those of the deepest model.
         outcomes: Of all settings.
         full: The method's own answers at full depth, uint8 [N]; None where nothing of full depth is there.
+        twin: Whether exits and answers are another sweep's, and only their costs are its own.
     """
 
     method: str
     table: LogitTable
     outcomes: Outcomes
     full: Tensor | None
+    twin: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,11 +67,13 @@ class Contender:
 
     Members:
         name: elbert (the best of its window policies), elbert-bias_1, elbert-entropy, deebert, ...
+        table: Name of its logits' table, of ALBERT the deepest one's.
         outcomes: What it picks from.
         full: As :class:`Sweep`.
     """
 
     name: str
+    table: str
     outcomes: Outcomes
     full: Tensor | None
 
@@ -69,12 +85,14 @@ def albert_tables(tables: Mapping[str, LogitTable]) -> list[LogitTable]:
 
 
 def compared_elbert(tables: Mapping[str, LogitTable]) -> LogitTable:
-    """The ELBERT that meets the other methods: the run beside theirs, else the model folder's float form.
+    """The ELBERT that meets the other methods: the run beside theirs, the one-stage run, or the float form.
+
+    The first of these that is there.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is none of them.
     """
-    for name in (ELBERT, ELBERT_FLOAT):
+    for name in (ELBERT, ELBERT_PUBLISHED, ELBERT_FLOAT):
         if name in tables:
             return tables[name]
     raise FileNotFoundError("no float ELBERT: neither a run 'elbert' among the methods nor a model folder")
@@ -88,7 +106,10 @@ def elbert_settings(table: LogitTable) -> list[Setting]:
 def find_sweeps(tables: Mapping[str, LogitTable], bars: Bars = silent) -> list[Sweep]:
     """Everything that the logits allow, the compared ELBERT first; raises like :func:`compared_elbert`."""
     main = compared_elbert(tables)
+    one_stage = tables.get(ELBERT_PUBLISHED)
     planned = [(ELBERT, main, elbert_settings(main))]
+    if one_stage is not None and one_stage is not main:
+        planned.append((ANSWER_FIRST, one_stage, _settings([ExitMode.none, *WINDOW_MODES], one_stage)))
     for name, mode in OWN_POLICY.items():
         if name in tables:
             planned.append((name, tables[name], _settings([ExitMode.none, mode], tables[name])))
@@ -105,7 +126,24 @@ def find_sweeps(tables: Mapping[str, LogitTable], bars: Bars = silent) -> list[S
                 progress(len(settings))
                 yield Sweep(name, table, outcomes, outcomes.answers[0])
 
-        return [*swept(planned), *_cut_albert(tables, main.facts.iterations), *swept(forms)]
+        found = {each.method: each for each in swept(planned)}
+        elbert, once = found.pop(ELBERT), found.pop(ANSWER_FIRST, None)
+        lines = _lines(elbert, once, one_stage is not None)
+        return [elbert, *lines, *found.values(), *_cut_albert(tables, main.facts.iterations), *swept(forms)]
+
+
+def _lines(elbert: Sweep, once: Sweep | None, has_one_stage: bool) -> list[Sweep]:
+    """ELBERT with less of what is new: :data:`LINES` as far as they are there."""
+
+    def all_rows(name: str, of: Sweep) -> Sweep:
+        outcomes = replace(of.outcomes, mac_shares=mac_shares(of.table.facts, answer_first=False))
+        return replace(of, method=name, outcomes=outcomes, twin=True)
+
+    if not has_one_stage:
+        return [all_rows(ALL_ROWS, elbert)]
+    if once is None:  # the one-stage run is the compared one itself
+        once = replace(elbert, method=ANSWER_FIRST, twin=True)
+    return [once, all_rows(ELBERT_PUBLISHED, once)]
 
 
 def _cut_albert(tables: Mapping[str, LogitTable], depth: int) -> Iterator[Sweep]:
@@ -117,25 +155,31 @@ def _cut_albert(tables: Mapping[str, LogitTable], depth: int) -> Iterator[Sweep]
 
 
 def find_contenders(sweeps: Sequence[Sweep]) -> list[Contender]:
-    """The lines of the comparison: ELBERT by its window policies, each of its policies alone, the rest."""
-    return [contender for each in sweeps for contender in _contenders(each)]
+    """The comparison's lines: ELBERT by its window policies and :data:`LINES`, its policies alone, the rest.
+
+    Args:
+        sweeps: Of :func:`find_sweeps`: the first is the compared ELBERT's.
+    """
+    none = ExitMode.none.name
+    first, *rest = sweeps
+
+    def part(each: Sweep, name: str, variants: Sequence[str] | None) -> Contender:
+        outcomes = each.outcomes if variants is None else each.outcomes.only((none, *variants))
+        return Contender(name, each.table.facts.name, outcomes.distinct(), each.full)
+
+    best = [part(each, each.method, BIASES) for each in (first, *(s for s in rest if s.method in LINES))]
+    alone = [part(first, f"{ELBERT}-{variant}", (variant,)) for variant in (*BIASES, *ABLATIONS)]
+    others = [
+        part(each, each.method, BIASES if each.method in (ELBERT_FLOAT, ELBERT_GOLDEN) else None)
+        for each in rest
+        if each.method not in LINES
+    ]
+    return [*best, *alone, *others]
 
 
 def bound(tables: Mapping[str, LogitTable], labels: Tensor) -> Outcomes:
     """The oracle on the compared ELBERT's logits."""
     return oracle(compared_elbert(tables), labels)
-
-
-def _contenders(each: Sweep) -> Iterator[Contender]:
-    if not each.method.startswith(ELBERT):
-        yield Contender(each.method, each.outcomes.distinct(), each.full)
-        return
-    none = ExitMode.none.name
-    yield Contender(each.method, each.outcomes.only((none, *BIASES)).distinct(), each.full)
-    if each.method == ELBERT:
-        for variant in (*BIASES, *ABLATIONS):
-            part = each.outcomes.only((none, variant)).distinct()
-            yield Contender(f"{ELBERT}-{variant}", part, each.full)
 
 
 def _settings(modes: Iterable[ExitMode], table: LogitTable) -> list[Setting]:

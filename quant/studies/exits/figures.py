@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -16,10 +17,14 @@ from quant.studies.exits.comparison import BUDGETS, POINTS
 from quant.studies.exits.contenders import (
     ABLATIONS,
     ALBERT,
+    ALL_ROWS,
+    ANSWER_FIRST,
     BIASES,
     ELBERT,
     ELBERT_FLOAT,
     ELBERT_GOLDEN,
+    ELBERT_PUBLISHED,
+    LINES,
     ORACLE,
     OWN_POLICY,
 )
@@ -28,6 +33,9 @@ from quant.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLIO
 
 STYLES: dict[str, dict[str, Any]] = {
     ELBERT: {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5},
+    ANSWER_FIRST: {"color": BLUE, "marker": "o", "markerfacecolor": "white", "linestyle": "--", "zorder": 4},
+    ELBERT_PUBLISHED: {"color": SKY, "marker": "v", "linestyle": "--", "zorder": 4},
+    ALL_ROWS: {"color": SKY, "marker": "v", "linestyle": "--", "zorder": 4},
     "deebert": {"color": ORANGE, "marker": "s"},
     "fastbert": {"color": GREEN, "marker": "^"},
     "pabee": {"color": VERMILLION, "marker": "D"},
@@ -40,7 +48,7 @@ STYLES: dict[str, dict[str, Any]] = {
     ELBERT_FLOAT: {"color": BLACK, "marker": "x"},
     ELBERT_GOLDEN: {"color": GREY, "marker": "s", "linestyle": ":"},
 }
-TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12)
+TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 METRICS = {"accuracy": "accuracy, %", "f1": "F1, %", "mcc": "Matthews correlation × 100"}
 SHOWN_LOSS = 15.0
 """Points below ELBERT's full depth where the Pareto figure ends."""
@@ -85,7 +93,7 @@ def _pareto(result: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     variants = [f"{ELBERT}-{variant}" for variant in (*BIASES, *ABLATIONS)]
-    draw_curves(left, result, [ELBERT, *OWN_POLICY, ALBERT], band=ELBERT)
+    draw_curves(left, result, [ELBERT, *LINES, *OWN_POLICY, ALBERT], band=ELBERT)
     draw_curves(right, result, [*variants, ELBERT_FLOAT, ELBERT_GOLDEN])
     for axes in (left, right):
         handles, labels = axes.get_legend_handles_labels()
@@ -124,7 +132,7 @@ def draw_curves(axes: Axes, result: Mapping[str, Any], names: Sequence[str], ban
             scores += low + high
     limited = [p for p in result["points"] if p["method"] == ORACLE and p["variant"] != ORACLE]
     axes.plot(
-        [p["speedup"] for p in limited],
+        [p["speedup_macs"] for p in limited],
         [POINTS * p["score"] for p in limited],
         color=GREY,
         linestyle=(0, (5, 3)),
@@ -136,37 +144,39 @@ def draw_curves(axes: Axes, result: Mapping[str, Any], names: Sequence[str], ban
     lowest = max(min(scores), scores[0] - SHOWN_LOSS)
     room = 0.06 * max(max(scores) - lowest, 1.0)
     axes.set_ylim(lowest - room, max(scores) + room)
-    iterations = result["iterations"]
     axes.set_xscale("log")
-    axes.set_xlim(0.95, iterations * 1.05)
-    axes.set_xticks(sorted({tick for tick in TICKS if tick <= iterations} | {iterations}))
+    axes.set_xlim(TICKS[0] * 0.95, TICKS[-1] * 1.05)
+    axes.set_xticks(TICKS)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
-    axes.set_xlabel("speedup asked for: iterations of the full model / iterations computed")
+    axes.set_xlabel("speedup asked for: multiply-adds of plain ALBERT at full depth / those computed")
     axes.grid(color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def _differences(result: Mapping[str, Any]) -> Figure:
     """ELBERT minus each other at equal cost, paired on the same sentences."""
-    names = [n for n in (*RIVALS, *ABLATED) if any(result["at_cost"][key].get(n) for key in BUDGETS)]
-    figure = Figure(figsize=(7, 1.2 + 0.55 * max(1, len(names))), layout="constrained")
+    at_cost = result["at_cost"]
+    names = [n for n in (*LINES, *RIVALS, *ABLATED) if any(at_cost[key].get(n) for key in BUDGETS)]
+    figure = Figure(figsize=(7, 1.2 + 0.9 * max(1, len(names))), layout="constrained")
     axes = figure.subplots()
-    marks = dict(zip(BUDGETS, (("o", BLUE), ("s", VERMILLION), ("^", GREEN)), strict=True))
-    for row, name in enumerate(names):
-        for offset, (key, (marker, color)) in zip((-0.22, 0, 0.22), marks.items(), strict=True):
-            entry = result["at_cost"][key].get(name)
-            if entry is None or entry["difference"] is None:
-                continue
-            value, (low, high) = entry["difference"]["points"], entry["difference"]["interval"]
-            axes.plot([low, high], [row + offset] * 2, color=color, linewidth=1.6)
-            axes.plot(value, row + offset, marker, color=color, markersize=5, label=key if row == 0 else None)
+    marks = zip(
+        BUDGETS, np.linspace(-0.36, 0.36, len(BUDGETS)), np.linspace(0, 0.9, len(BUDGETS)), strict=True
+    )
+    for key, offset, shade in marks:
+        entries = [(row, at_cost[key].get(name)) for row, name in enumerate(names)]
+        shown = [(row + offset, e["difference"]) for row, e in entries if e is not None and e["difference"]]
+        rows, points = [row for row, _ in shown], [difference["points"] for _, difference in shown]
+        low, high = ([difference["interval"][end] for _, difference in shown] for end in (0, 1))
+        color = colormaps["viridis"](shade)
+        axes.hlines(rows, low, high, color=color, linewidth=1.4)
+        axes.plot(points, rows, "o", color=color, markersize=3.5, label=key)
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
     axes.invert_yaxis()
     axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
     axes.set_xlabel("ELBERT minus the other, points; right of 0: ELBERT is better (95 % paired bootstrap)")
-    axes.set_title("Difference at equal cost")
+    axes.set_title("Difference at equal multiply-adds")
     if names:
         axes.legend(title="asked for", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -189,7 +199,7 @@ def _exits(result: Mapping[str, Any]) -> Figure:
             iterations, [100 * share for share in entry["exits"]], color=STYLES[name]["color"], width=0.8
         )
         axes.axvline(entry["mean_exit"], color=BLACK, linewidth=0.9, linestyle="--")
-        axes.set_title(f"{TITLES[name]}\n{POINTS * entry['accuracy']:.1f} at {entry['speedup']:.1f}x")
+        axes.set_title(f"{TITLES[name]}\n{POINTS * entry['accuracy']:.1f} at {entry['speedup_macs']:.1f}x")
         axes.title.set_fontsize(8)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelbottom=True)

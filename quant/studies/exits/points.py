@@ -15,7 +15,7 @@ from torch import Tensor
 from golden_model.data.metrics import scores_many
 from golden_model.files import write_text
 from golden_model.progress import Bars, silent
-from quant.studies.exits.comparison import interval
+from quant.studies.exits.comparison import cost_keys, interval
 from quant.studies.exits.contenders import ORACLE, Sweep
 from quant.studies.exits.picking import TIE, Judge
 from quant.studies.exits.sweep import Outcomes
@@ -27,11 +27,11 @@ COLUMNS = (
     "settings",
     "accuracy",
     "score",
-    "cost",
-    "speedup",
-    "mean_exit",
     "cost_macs",
     "speedup_macs",
+    "cost_iterations",
+    "speedup_iterations",
+    "mean_exit",
     "pareto",
 )
 """Of the CSV file; the settings are JSON."""
@@ -54,13 +54,14 @@ def pareto(scores: Tensor, costs: Tensor) -> Tensor:
 def all_points(
     sweeps: Sequence[Sweep], bound: Outcomes, judge: Judge, bars: Bars = silent
 ) -> list[dict[str, Any]]:
-    """Points of every sweep, then the oracle's; those on a variant's Pareto front with bootstrap intervals.
+    """Points of every sweep but twins, then the oracle's; a variant's Pareto front with bootstrap intervals.
 
     These are fits to the data they are scored on; ``comparison`` reports without that.
     """
     points: list[dict[str, Any]] = []
-    with bars("settings scored", sum(len(each.outcomes) for each in sweeps) + len(bound)) as progress:
-        for each in sweeps:
+    own = [each for each in sweeps if not each.twin]
+    with bars("settings scored", sum(len(each.outcomes) for each in own) + len(bound)) as progress:
+        for each in own:
             points += _points(each.method, each.table.facts.backend, each.outcomes, judge)
             progress(len(each.outcomes))
         for point in _points(ORACLE, "float", bound, judge):
@@ -73,8 +74,8 @@ def all_points(
 def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list[dict[str, Any]]:
     found = scores_many(outcomes.answers.long(), judge.labels, judge.classes)
     accuracies, scores = found["accuracy"], found[judge.metric]
-    costs = outcomes.shares.mean(1)
-    macs = outcomes.macs(outcomes.exits).mean(1)
+    costs = outcomes.costs.mean(1)
+    exits = outcomes.exits.double().mean(1)
     points = [
         {
             "method": method,
@@ -83,19 +84,15 @@ def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list
             "settings": setting.as_dict(),
             "accuracy": accuracy,
             "score": score,
-            "cost": cost,
-            "speedup": 1 / cost,
-            "mean_exit": cost * outcomes.iterations,
-            "cost_macs": mac,
-            "speedup_macs": 1 / mac,
+            **cost_keys(cost, mean_exit, outcomes.iterations),
             "pareto": False,
         }
-        for setting, accuracy, score, cost, mac in zip(
+        for setting, accuracy, score, cost, mean_exit in zip(
             outcomes.settings,
             accuracies.tolist(),
             scores.tolist(),
             costs.tolist(),
-            macs.tolist(),
+            exits.tolist(),
             strict=True,
         )
     ]
@@ -104,15 +101,15 @@ def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list
         rows = torch.tensor([i for i, each in enumerate(variants) if each == variant])
         front = rows[pareto(scores[rows], costs[rows])]
         resampled = scores_many(outcomes.answers[front].long(), judge.labels, judge.classes, judge.weights)
-        resampled_costs = judge.resampled_mean(outcomes.shares[front])
+        resampled_costs = judge.resampled_mean(outcomes.macs(outcomes.exits[front]))
         for n, row in enumerate(front.tolist()):
             points[row] |= {
                 "pareto": True,
                 "interval": {
                     "accuracy": interval(resampled["accuracy"][n]),
                     "score": interval(resampled[judge.metric][n]),
-                    "cost": interval(resampled_costs[n]),
-                    "speedup": interval(1 / resampled_costs[n]),
+                    "cost_macs": interval(resampled_costs[n]),
+                    "speedup_macs": interval(1 / resampled_costs[n]),
                 },
             }
     return points
@@ -120,13 +117,13 @@ def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list
 
 def write_csv(path: Path | str, points: Sequence[dict[str, Any]]) -> None:
     """Writes the points, whole or not at all: :data:`COLUMNS`, then both ends of every interval."""
-    ends = [f"{name}_{end}" for name in ("score", "speedup") for end in ("low", "high")]
+    ends = [f"{name}_{end}" for name in ("score", "speedup_macs") for end in ("low", "high")]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *ends])
     for point in points:
         bounds = point.get("interval")
         row = [json.dumps(point[name]) if name == "settings" else point[name] for name in COLUMNS]
-        tail = [""] * len(ends) if bounds is None else [*bounds["score"], *bounds["speedup"]]
+        tail = [""] * len(ends) if bounds is None else [*bounds["score"], *bounds["speedup_macs"]]
         writer.writerow([*row, *tail])
     write_text(path, text.getvalue())

@@ -14,7 +14,7 @@ from quant.studies.exits.sweep import Outcomes
 from quant.studies.exits.table import LogitTable
 
 BAND = 0.1
-"""Settings whose float speedup is within this share of the one asked for are compared at that speedup."""
+"""Settings whose speedup in float (multiply-adds) is within this share of the one asked for are compared."""
 
 
 def quantisation(floating: Sweep, golden: Sweep, judge: Judge) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _logits(floating: LogitTable, golden: LogitTable) -> dict[str, list[float]]:
 
 
 def _compare(floating: Outcomes, golden: Outcomes, speedup: float, judge: Judge) -> dict[str, Any]:
-    reached = 1 / floating.shares.mean(1)
+    reached = 1 / floating.costs.mean(1)
     distance = (reached / speedup).log().abs()
     nearest = int(distance.argmin())
     in_band = (distance <= torch.tensor(1 + BAND, dtype=torch.float64).log()).nonzero().flatten()
@@ -80,15 +80,15 @@ def _compare(floating: Outcomes, golden: Outcomes, speedup: float, judge: Judge)
     return {
         "settings_compared": len(rows),
         "in_band": bool(len(in_band)),
-        "speedup_float": float((1 / floating.shares[rows].mean(1)).mean()),
-        "speedup_golden": float((1 / golden.shares[rows].mean(1)).mean()),
+        "speedup_macs_float": float(reached[rows].mean()),
+        "speedup_macs_golden": float((1 / golden.macs(golden.exits[rows]).mean(1)).mean()),
         "score_float": float(judge.score(floating.answers[rows]).mean()),
         "score_golden": float(judge.score(golden.answers[rows]).mean()),
         **{name: float(values.mean()) for name, values in per_sentence.items()},
         "interval": {name: interval(judge.resampled_mean(v)) for name, v in per_sentence.items()},
         "nearest": {
             "settings": setting.as_dict(),
-            "speedup_float": float(reached[nearest]),
+            "speedup_macs_float": float(reached[nearest]),
             "confusion": exit_confusion(
                 floating.exits[nearest], golden.exits[nearest], floating.iterations
             ).tolist(),

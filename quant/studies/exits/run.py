@@ -13,8 +13,10 @@ from golden_model.provenance import header
 from quant.studies.exits.comparison import compare
 from quant.studies.exits.contenders import (
     ALBERT,
+    ELBERT,
     ELBERT_FLOAT,
     ELBERT_GOLDEN,
+    ELBERT_PUBLISHED,
     ORACLE,
     Sweep,
     bound,
@@ -27,7 +29,7 @@ from quant.studies.exits.points import all_points
 from quant.studies.exits.quantisation import quantisation
 from quant.studies.exits.rows import Rows
 from quant.studies.exits.sources import expected_names
-from quant.studies.exits.table import LogitTable
+from quant.studies.exits.table import Facts, LogitTable
 from quant.studies.exits.verdict import verdict
 
 
@@ -94,7 +96,8 @@ def study(
         resamples(len(labels), options.bootstrap, options.seed),
     )
     sweeps = find_sweeps(tables, bars)
-    compared = compare(find_contenders(sweeps), judge, options.caution, bars)
+    contenders = find_contenders(sweeps)
+    compared = compare(contenders, judge, options.caution, bars)
     oracle = bound(tables, labels)
     points = all_points(sweeps, oracle, judge, bars)
     survived = _quantisation(sweeps, judge)
@@ -113,6 +116,7 @@ def study(
             "classes": list(rows.classes),
         },
         "iterations": main.facts.iterations,
+        "reference": _reference(main.facts),
         "options": asdict(options),
         "accuracy_full": float(judge.score(main.labels[-1:])[0]),
         "accuracy_albert": None if albert is None else float(judge.score(albert.unsqueeze(0))[0]),
@@ -124,10 +128,22 @@ def study(
             key: {name: None if entry is None else entry["accuracy"] for name, entry in found.items()}
             for key, found in compared["at_cost"].items()
         },
+        "contenders": {contender.name: contender.table for contender in contenders},
         "methods": {name: _describe(table) for name, table in tables.items()},
         "missing": missing,
         "quantisation": survived,
         "verdict": verdict(compared["headline"], compared["at_cost"], survived, _not_whole(tables, missing)),
+    }
+
+
+def _reference(facts: Facts) -> dict[str, float | None]:
+    """Multiply-adds of plain ALBERT at full depth: with all rows, which costs divide by, and answer first."""
+    saved = None if facts.answer_macs is None else facts.answer_macs[-1] - facts.layer_macs
+    first = None if saved is None else facts.albert_macs + saved
+    return {
+        "macs": facts.albert_macs,
+        "macs_answer_first": first,
+        "cost_macs_answer_first": None if first is None else first / facts.albert_macs,
     }
 
 
@@ -155,6 +171,11 @@ def _quantisation(sweeps: Sequence[Sweep], judge: Judge) -> dict[str, Any] | Non
 def _not_whole(tables: Mapping[str, LogitTable], missing: Sequence[str]) -> list[str]:
     """What a reader has to know of runs that are not there or not done."""
     notes = [f"not compared, no logits: {', '.join(missing)}"] if missing else []
+    if ELBERT not in tables and ELBERT_PUBLISHED in tables:
+        notes.append(f"no run {ELBERT}: the one-stage run {ELBERT_PUBLISHED} is compared in its place")
+    whole = [name for name, table in tables.items() if table.facts.answer_macs is None]
+    if whole:
+        notes.append(f"counted with all rows, no count of answer first in the logits: {', '.join(whole)}")
     if ELBERT_GOLDEN not in tables:
         notes.append("no integers: --elbert names no model folder with an integer form (elbert quantize)")
     for name, table in tables.items():
@@ -166,5 +187,8 @@ def _not_whole(tables: Mapping[str, LogitTable], missing: Sequence[str]) -> list
 
 def _describe(table: LogitTable) -> dict[str, Any]:
     facts = table.facts
-    keys = ("backend", "iterations", "added_parameters", "checkpoint_sha256", "layer_macs", "exit_macs")
+    keys = (
+        *("backend", "iterations", "added_parameters", "checkpoint_sha256"),
+        *("layer_macs", "answer_macs", "exit_macs"),
+    )
     return {key: getattr(facts, key) for key in keys} | {"training": facts.training or None}

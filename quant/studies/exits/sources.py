@@ -28,6 +28,7 @@ from quant.studies.exits.contenders import (
     ELBERT,
     ELBERT_FLOAT,
     ELBERT_GOLDEN,
+    ELBERT_PUBLISHED,
 )
 from quant.studies.exits.rows import Rows
 from quant.studies.exits.table import DTYPES, Facts, LogitTable, match_classes
@@ -137,7 +138,8 @@ class Source:
             ValueError: the checkpoint is of another method, or has other classes than the task.
             FileNotFoundError: the texts are not here.
         """
-        from golden_model.float.methods.count import layer_macs
+        from golden_model.float.methods.count import answer_macs, layer_macs
+        from golden_model.float.methods.heads import HEADS
 
         opened = self.opened
         if opened.method != self.method:
@@ -161,6 +163,7 @@ class Source:
             logits = opened.logits(sentences, progress)
         lengths = [len(ids) for ids, _ in sentences]
         depth = logits.shape[0]
+        config, own = opened.config, HEADS.get(opened.method)  # the last iteration answers as ALBERT does
         computed = range(depth if self.method == ALBERT else 1, depth + 1)  # ALBERT answers once, at the end
         facts = Facts(
             name=self.name,
@@ -173,13 +176,17 @@ class Source:
             data_sha256=data.sha256,
             rows_sha256=rows.sha256,
             added_parameters=opened.added_parameters,
-            layer_macs=fmean(layer_macs(opened.config, length) for length in lengths),
+            layer_macs=fmean(layer_macs(config, length) for length in lengths),
             exit_macs=[
                 fmean(opened.exit_macs(length, i) for length in lengths) if i in computed else 0.0
                 for i in range(1, depth + 1)
             ],
             training=self._training(),
             class_names=names,
+            answer_macs=[
+                fmean(answer_macs(config, own if i < depth else None, length) for length in lengths)
+                for i in range(1, depth + 1)
+            ],
         )
         return LogitTable(facts, logits.to(DTYPES[self.backend]))
 
@@ -203,7 +210,7 @@ def find_runs(models: Path, device: str = "cpu") -> list[Source]:
 
     A run is a checkpoint folder, or holds one in ``latest``: its final step, which no dev split has chosen.
     """
-    known = re.compile(rf"{'|'.join(METHODS)}|{ALBERT}-[1-9]\d*")
+    known = re.compile(rf"{'|'.join(METHODS)}|{ELBERT_PUBLISHED}|{ALBERT}-[1-9]\d*")
     found = []
     for run in sorted(models.iterdir()) if models.is_dir() else []:
         if known.fullmatch(run.name) and run.name != ALBERT:

@@ -111,8 +111,12 @@ class Store:
         for origin, path in places:
             if path.is_file():
                 table = self._take(path, source.name, source.sha256, found)
-                if table is not None:
-                    return table, origin
+                if table is None:
+                    continue
+                if table.facts.answer_macs is None and self.rows.absent is None:
+                    self._note(found, f"made anew: {path} does not say what answer first costs")
+                    continue
+                return table, origin
         return None, ""
 
     def _take(self, path: Path, name: str, checkpoint: str | None, found: Gathered) -> LogitTable | None:

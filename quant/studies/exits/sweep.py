@@ -28,9 +28,9 @@ class Outcomes:
         settings: S of them.
         exits: Iteration after which each sentence leaves, from 1: uint8 [S, N].
         answers: Class answered there: uint8 [S, N].
-        iterations: L of the full model that costs are shares of.
-        mac_shares: Multiply-adds of leaving after each iteration as a share of those of plain ALBERT at full
-            depth, layers and exits: float64 [L].
+        iterations: L of the full model.
+        mac_shares: Multiply-adds of leaving after each iteration, layers and exits, as a share of those of
+            plain ALBERT at full depth with all rows: float64 [L].
     """
 
     settings: Sequence[Setting]
@@ -43,9 +43,9 @@ class Outcomes:
         return len(self.settings)
 
     @cached_property
-    def shares(self) -> Tensor:
-        """Iterations computed as a share of L, per sentence: float64 [S, N]; its mean is the cost."""
-        return self.exits.double() / self.iterations
+    def costs(self) -> Tensor:
+        """Share of the multiply-adds, per sentence: float64 [S, N]; its mean is the cost."""
+        return self.macs(self.exits)
 
     def macs(self, exits: Tensor) -> Tensor:
         """``mac_shares`` of leaving at ``exits``: float64 of its shape."""
@@ -106,6 +106,8 @@ def exits_of(policies: Sequence[AnyPolicy], trajectory: Confidence) -> Tensor:
 def sweep(table: LogitTable, settings: Sequence[Setting]) -> Outcomes:
     """Applies policies to a method's logits; for golden in fixed point, as the hardware does.
 
+    Costs are answer first, as far as the table says what that saves (``Facts.leaving_macs``).
+
     Raises:
         ValueError: a setting has no policy.
     """
@@ -114,17 +116,17 @@ def sweep(table: LogitTable, settings: Sequence[Setting]) -> Outcomes:
         raise ValueError("a setting without policy cannot be applied to logits")
     exits = exits_of(policies, table.confidence)
     answers = table.labels.to(torch.uint8).gather(0, exits.long() - 1)
-    return Outcomes(settings, exits, answers, table.facts.iterations, _mac_shares(table.facts))
+    return Outcomes(settings, exits, answers, table.facts.iterations, mac_shares(table.facts))
 
 
-def _mac_shares(facts: Facts) -> Tensor:
-    depth = torch.arange(1, facts.iterations + 1, dtype=torch.float64)
-    macs = depth * facts.layer_macs + torch.tensor(facts.exit_macs, dtype=torch.float64).cumsum(0)
-    return macs / (facts.iterations * facts.layer_macs + facts.exit_macs[-1])
+def mac_shares(facts: Facts, answer_first: bool = True) -> Tensor:
+    """:attr:`Outcomes.mac_shares` of a method; arguments as ``Facts.leaving_macs``."""
+    macs = torch.tensor(facts.leaving_macs(answer_first), dtype=torch.float64)
+    return macs / facts.albert_macs
 
 
 def cut(tables: Sequence[LogitTable], iterations: int) -> Outcomes:
-    """ALBERT cut to k iterations, one setting per table: only the last logits count.
+    """ALBERT cut to k iterations, one setting per table: only the last logits count, answer first.
 
     Args:
         tables: Of models trained with k iterations, for different k.
@@ -136,8 +138,10 @@ def cut(tables: Sequence[LogitTable], iterations: int) -> Outcomes:
     exits = torch.tensor(depths, dtype=torch.uint8).unsqueeze(1).expand_as(answers)
     settings = [Setting(iterations=k) for k in depths]
     facts = ordered[-1].facts
-    macs = torch.arange(1, iterations + 1, dtype=torch.float64) * facts.layer_macs + facts.exit_macs[-1]
-    return Outcomes(settings, exits, answers, iterations, macs / macs[-1])
+    last = facts.layer_macs if facts.answer_macs is None else facts.answer_macs[-1]
+    macs = torch.arange(iterations, dtype=torch.float64) * facts.layer_macs + last + facts.exit_macs[-1]
+    whole = iterations * facts.layer_macs + facts.exit_macs[-1]
+    return Outcomes(settings, exits, answers, iterations, macs / whole)
 
 
 def oracle(table: LogitTable, labels: Tensor) -> Outcomes:
@@ -156,4 +160,4 @@ def oracle(table: LogitTable, labels: Tensor) -> Outcomes:
     exits = torch.cat([torch.where(never, depth, first).unsqueeze(0), limited])
     settings = [Setting(), *(Setting(iterations=k) for k in range(1, depth + 1))]
     answers = table.labels.gather(0, exits - 1)
-    return Outcomes(settings, exits.to(torch.uint8), answers.to(torch.uint8), depth, _mac_shares(table.facts))
+    return Outcomes(settings, exits.to(torch.uint8), answers.to(torch.uint8), depth, mac_shares(table.facts))

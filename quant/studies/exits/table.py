@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,13 +73,17 @@ class Facts(BaseModel):
     added_parameters: int = Field(default=0, ge=0)
     """Parameters beyond ALBERT's own with one classifier."""
     layer_macs: float = Field(gt=0)
-    """Multiply-adds of one application of the layer, mean over the sentences."""
+    """Multiply-adds of one application of the layer to all rows, mean over the sentences."""
     exit_macs: list[float]
     """Multiply-adds of the exit after each iteration, mean over the sentences; the last is ALBERT's own."""
     training: dict[str, Any] = Field(default_factory=dict)
     """What the run's record says of the training's cost."""
     class_names: list[str] | None = None
     """In the order of the logits; None in tables of before this was written down."""
+    answer_macs: list[float] | None = None
+    """Multiply-adds of the layer in the iteration a sentence leaves after, answer first, without the exit:
+    per iteration, mean over the sentences; :attr:`layer_macs` where the exit reads all rows. None in tables
+    of before this was written down."""
 
     @model_validator(mode="after")
     def _check_entries(self) -> Facts:
@@ -86,14 +91,45 @@ class Facts(BaseModel):
             raise ValueError(f"exit_macs has {len(self.exit_macs)} entries for {self.iterations} iterations")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise ValueError(f"class_names has {len(self.class_names)} entries for {self.classes} classes")
+        if self.answer_macs is not None:
+            if len(self.answer_macs) != self.iterations:
+                raise ValueError(
+                    f"answer_macs has {len(self.answer_macs)} entries for {self.iterations} iterations"
+                )
+            for macs in self.answer_macs:
+                if not 0 < macs <= self.layer_macs:
+                    raise ValueError(
+                        f"answer_macs {macs} is not above 0 and up to layer_macs {self.layer_macs}"
+                    )
         return self
+
+    def leaving_macs(self, answer_first: bool = True) -> list[float]:
+        """Multiply-adds of leaving after each iteration, its layers and the exits computed.
+
+        Args:
+            answer_first: Whether the last of the layers computes what the answer reads alone; in a table
+                without :attr:`answer_macs` all rows in any case.
+        """
+        answers = self.answer_macs if answer_first else None
+        last = [self.layer_macs] * self.iterations if answers is None else answers
+        exits = accumulate(self.exit_macs)
+        return [
+            whole * self.layer_macs + answer + computed
+            for whole, (answer, computed) in enumerate(zip(last, exits, strict=True))
+        ]
+
+    @property
+    def albert_macs(self) -> float:
+        """Multiply-adds of plain ALBERT at full depth with all rows: what costs are shares of."""
+        return self.iterations * self.layer_macs + self.exit_macs[-1]
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves names out that are not known: older tables keep their SHA-256."""
         found: dict[str, Any] = handler(self)
-        if self.class_names is None:
-            found.pop("class_names", None)
+        for name in ("class_names", "answer_macs"):
+            if getattr(self, name) is None:
+                found.pop(name, None)
         return found
 
 

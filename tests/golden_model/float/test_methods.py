@@ -27,8 +27,8 @@ from golden_model.files import sha256_of
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import collate, encode
 from golden_model.float.logits import all_logits
-from golden_model.float.methods.count import Work, bert_macs, count, exit_macs, layer_macs
-from golden_model.float.methods.heads import Branch
+from golden_model.float.methods.count import Work, answer_macs, bert_macs, count, exit_macs, layer_macs
+from golden_model.float.methods.heads import HEADS, Branch
 from golden_model.float.methods.load import load_method
 from golden_model.float.methods.model import ExitModel
 from golden_model.float.methods.names import METHODS, compared_runs, run_name
@@ -518,6 +518,16 @@ def test_stage_one_must_be_a_finished_whole_albert_of_the_same_data(
 # ---------------------------------------------------------------- counting
 
 
+@pytest.mark.parametrize("method", HEADS)
+def test_a_head_says_whether_it_reads_more_than_the_first_row(method: str):
+    model = nano(method)
+    one = torch.randn(2, 6, 32)
+    other = torch.cat([one[:, :1], torch.randn(2, 5, 32)], 1)
+    with torch.inference_mode():
+        same = torch.equal(*(model.heads[0](hidden, None, model.backbone) for hidden in (one, other)))
+    assert HEADS[method].reads_all_rows == (not same)
+
+
 def measured(run) -> int:
     """Multiply-adds that PyTorch's counter sees, which counts two FLOPs for each."""
     with FlopCounterMode(display=False) as counter:
@@ -545,6 +555,11 @@ def test_hand_count_of_nano():
     assert layer_macs(model.config, 9) == layer
     assert [exit_macs(model, i, 9) for i in (1, 2, 3, 4)] == [branch] * 3 + [own]
     assert exit_macs(nano("deebert"), 1, 9) == exit_macs(nano("pabee"), 1, 9) == own
+    # keys and values of all rows, the rest of [CLS] alone
+    rows = 2 * 9 * 32 * 32 + 2 * 32 * 32 + 2 * 32 * 64 + 2 * 9 * 32
+    saved = [answer_macs(model.config, kind, 9) for kind in (None, *HEADS.values())]
+    assert saved == [rows, rows, layer, rows]
+    assert list(HEADS) == ["deebert", "fastbert", "pabee"]
     model.backbone.requires_grad_(False)
     stage = 9 * 16 * 32 + 4 * layer + 3 * 3 * branch + own
     assert Work(model, [1, 2, 3, 4]).macs(9) == stage
