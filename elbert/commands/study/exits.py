@@ -85,8 +85,8 @@ def exits(
 ) -> None:
     """Early exits compared: methods, policies and thresholds on one data set, at equal cost, with intervals.
 
-    A task's published logits are used where they fit: that needs neither checkpoint nor, where it is not
-    there, the data set.
+    Cost is multiply-adds, answer first. A task's published logits are used where they fit: that needs neither
+    checkpoint nor, where it is not there, the data set.
     """
     from elbert.show.study import print_study
     from golden_model.files import write_json

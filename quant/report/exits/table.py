@@ -22,7 +22,7 @@ FACTS = (
     *("added parameters", "training, 10^12 multiply-adds", "all iterations"),
     f"≤ {LOSSES[HEADLINE]:g} points lost",
 )
-"""Of :func:`fact_row`. Training: the method's + its teacher's answers. Last: the headline's speedup and loss."""
+"""Of :func:`fact_row`. Training: the method's + its teacher's answers. Last: headline, speedup and loss."""
 
 
 def fact_row(row: Mapping[str, Any]) -> list[str]:
