@@ -134,15 +134,15 @@ def test_every_tensor_is_close_to_the_float_models_own(
 
 
 def test_the_bundled_model_is_close_to_its_float_form() -> None:
-    """The scales were added to it later; its worst tensors are the activations of the second iteration."""
+    """Its worst tensors are attention's scores in the last iterations, which hardly differ there."""
     model, checkpoint, sentences = bundled()
-    assert checkpoint.sha256 == "e02e7f9dad22b1e8e50cf154836289a535b3e762008a8a29bbc87b154eba63e5"
+    assert checkpoint.sha256 == "aed199feec99e9d807e5e62b9337d6d19fd85119feb15f68d7c6e0ef109ebcc7"
     check_stored_units(model, checkpoint, 30.0)
     quality = measure(model, checkpoint, sentences)
     assert quality.warnings() == []
     for name, values in quality.sqnr.items():
-        assert min(values) > (7.0 if name.startswith("exit.entropy") else 14.0), name
-    assert min(quality.sqnr["logits"]) > 19.0
+        assert min(values) > (11.0 if name == "attention.scores" else 16.0), name
+    assert min(quality.sqnr["logits"]) > 30.0
     assert min(quality.weights.values()) > 33.0
     assert quality.agreement == [1.0] * 12
 
