@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,10 @@ def test_grids_are_what_the_policies_allow() -> None:
     assert deltas == sorted(set(deltas))
     assert deltas[0] == pytest.approx(1e-4)
     assert deltas[-1] == 1.0
+    # stage 1 of a window policy is as fine as alone where it decides
+    for mode in (ExitMode.bias_1, ExitMode.bias_2, ExitMode.bias_3):
+        found = sorted({s.policy.delta for s in grid(mode, 12, 2) if s.policy and s.policy.delta >= 0.2})
+        assert max(b - a for a, b in pairwise(found)) <= 1 / 160 + 1e-12
     for mode in ExitMode:
         found = grid(mode, 4, 8)
         assert len(set(found)) == len(found) > 0
