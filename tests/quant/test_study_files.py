@@ -552,6 +552,9 @@ def test_broken_labels_are_named(
 def test_every_table_of_the_project_is_whole_and_of_the_labels_beside_it() -> None:
     paths = sorted(PUBLISHED.glob("*/*.safetensors"))
     assert len(paths) >= 48
+    assert {path.parent.name for path in paths if path.stem == "elbert-published"} == {
+        "sst2", "trec", "fpb", "cola",
+    }  # fmt: skip
     for path in paths:
         table, labels = LogitTable.load(path), read_labels(path.parent)
         assert labels is not None
@@ -559,6 +562,11 @@ def test_every_table_of_the_project_is_whole_and_of_the_labels_beside_it() -> No
         assert (facts.task, facts.name) == (path.parent.name, path.stem)
         assert (facts.rows_sha256, facts.data_sha256) == (labels.rows_sha256, labels.data_sha256)
         assert (facts.samples, facts.classes) == (len(labels.labels), len(labels.classes))
+        assert facts.answer_macs is not None
+        reads_all = [macs == facts.layer_macs for macs in facts.answer_macs]
+        assert reads_all == [
+            facts.name == "fastbert" and i < facts.iterations for i in range(1, 1 + len(reads_all))
+        ]
         assert tuple(labels.classes) == find_task(labels.task).label_names
         if facts.iterations == 12:  # a score far from chance: classes are not mixed up
             right = (table.labels[-1] == torch.tensor(labels.labels)).double().mean()
