@@ -659,6 +659,8 @@ def test_branches_that_read_all_rows_save_none_but_the_last() -> None:
     assert costs[None] == pytest.approx(3 * 1000 + 250 + 3 * 60 + 10)
     assert costs[1.0] == pytest.approx(1060)
     assert result["at_cost"]["4x"]["fastbert"] is None
+    told = [line for line in result["verdict"] if "read all rows" in line]
+    assert told == ["fastbert's exits read all rows: answer first saves it those of the last iteration alone"]
 
 
 def test_the_model_folder_stands_in_for_a_run_and_is_apart_beside_one() -> None:

@@ -179,6 +179,11 @@ def _not_whole(tables: Mapping[str, LogitTable], missing: Sequence[str]) -> list
     if ELBERT_GOLDEN not in tables:
         notes.append("no integers: --elbert names no model folder with an integer form (elbert quantize)")
     for name, table in tables.items():
+        answers, layer = table.facts.answer_macs, table.facts.layer_macs
+        if answers is not None and table.facts.iterations > 1 and answers[0] == layer:
+            notes.append(
+                f"{name}'s exits read all rows: answer first saves it those of the last iteration alone"
+            )
         step, total = (table.facts.training.get(key) for key in ("step", "total_steps"))
         if name != ELBERT_FLOAT and step is not None and total is not None and step < total:
             notes.append(f"{name} was measured unfinished, at step {step} of {total}")
