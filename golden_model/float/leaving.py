@@ -10,7 +10,6 @@ from torch import Tensor
 from golden_model.exits import Confidence, ExitPolicy, ExitState, earliest_exit
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
-from golden_model.float.methods.heads import Branch
 from golden_model.float.methods.model import ExitModel
 
 
@@ -56,7 +55,7 @@ def answer_leaving(
         for iteration in range(1, last + 1):
             head = model.head(iteration) if isinstance(model, ExitModel) else None
             # FastBERT's branch attends between all rows
-            split = answer_first and iteration >= earliest and not isinstance(head, Branch)
+            split = answer_first and iteration >= earliest and not (head is not None and head.reads_all_rows)
             if split:
                 keys, values = backbone.keys_values(hidden)
                 output = backbone.rows(hidden[:, :1], keys, values, bias)
