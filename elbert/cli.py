@@ -27,6 +27,7 @@ COMMANDS = (
     ("eval", "elbert.commands.evaluate:evaluate"),
     ("export", "elbert.commands.export:export"),
     ("quantize", "elbert.commands.quantize:quantize"),
+    ("calibrate-exits", "elbert.commands.calibrate_exits:calibrate_exits"),
     ("study exits", "elbert.commands.study.exits:exits"),
     ("report decisions", "elbert.commands.report.decisions:decisions"),
     ("report exits", "elbert.commands.report.exits:exits"),

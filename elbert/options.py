@@ -17,7 +17,12 @@ def _not_a_folder(path: Path | None) -> Path | None:
 
 
 PolicyOption = Annotated[
-    str, typer.Option("--policy", help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3.")
+    str,
+    typer.Option(
+        "--policy",
+        help="none, entropy, entropy_raw, patience, bias_1, bias_2 or bias_3; certified, or a certificate's "
+        "FILE.json: the thresholds that calibrate-exits chose.",
+    ),
 ]
 DeltaOption = Annotated[float, typer.Option(help="Stage 1: exit below this entropy; 0 switches it off.")]
 WindowOption = Annotated[int, typer.Option(help="N: iterations in the confidence window.")]

@@ -54,8 +54,15 @@ def evaluate(
     options.use_threads(threads)
     if predictions is not None:
         check_suffix(predictions)
-    chosen = policies.make_policy(
-        policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
+    chosen = policies.choose_policy(
+        policy,
+        model or BUNDLED,
+        backend,
+        delta=delta,
+        window=window,
+        margin=margin,
+        value_range=value_range,
+        patience=patience,
     )
     found = examine_file(
         backend,

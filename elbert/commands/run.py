@@ -93,13 +93,20 @@ def run(
     options.use_threads(threads)
     texts = read_sentences(sentences, file, examples)
     pairs = read_pairs(pair, pair_file, len(texts))
-    chosen = policies.make_policy(
-        policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
+    chosen = policies.choose_policy(
+        policy,
+        model,
+        backend,
+        delta=delta,
+        window=window,
+        margin=margin,
+        value_range=value_range,
+        patience=patience,
     )
     opened = load(model, device)
     hint_policy(chosen, opened.backend(backend).config.num_hidden_layers)
     if backend == "rtl":
-        with SimulationProgress(len(texts) * (1 if policy == "none" else 2)) as progress:
+        with SimulationProgress(len(texts) * (1 if chosen.mode.name == "none" else 2)) as progress:
             simulation = Simulation(
                 array=array,
                 workers=workers,
@@ -114,16 +121,18 @@ def run(
         answers = opened.classify(texts, pairs, policy=chosen, backend=backend, answer_first=answer_first)
     runs = [answer.hardware for answer in answers if answer.hardware is not None]
     mismatches = sum(hardware.mismatches for hardware in runs)
+    promise = policies.promise_of(chosen, policy, model, backend)
     document: dict[str, Any] = {
         "header": header(seed, opened.sha256(backend)),
         "backend": backend,
         "policy": chosen.model_dump(mode="json"),
+        "certified": promise,
         "classes": opened.id2label,
         "array": array if backend == "rtl" else None,
         "mismatches": mismatches,
         "sentences": [answer.as_json() for answer in answers],
     }
-    deliver(document, json_file, lambda: print_answers(answers, backend))
+    deliver(document, json_file, lambda: print_answers(answers, backend, promise))
     hint_truncated(sum(a.truncated for a in answers), len(answers), opened.config.max_position_embeddings)
     if mismatches:
         first = next(hardware.first_mismatch for hardware in runs if hardware.first_mismatch)

@@ -14,8 +14,11 @@ SHOWN_TEXT = 35
 """Characters of a sentence that its row shows."""
 
 
-def print_answers(answers: Sequence[Classification], backend: str) -> None:
-    """A row a sentence; of hardware also what was compared and what the exit saved."""
+def print_answers(answers: Sequence[Classification], backend: str, certified: str | None = None) -> None:
+    """A row a sentence; of hardware also what was compared and what the exit saved.
+
+    ``certified`` says in a line what a certificate promises of the policy; None: none does.
+    """
     columns = ["sentence", "class", "conf.", "exit"]
     runs = [answer.hardware for answer in answers if answer.hardware is not None]
     if runs:
@@ -39,6 +42,8 @@ def print_answers(answers: Sequence[Classification], backend: str) -> None:
             ]
         rows.append(row)
     print_table(f"{len(answers)} sentence{'s' * (len(answers) != 1)}, {backend}", columns, rows)
+    if certified is not None:
+        typer.echo(certified)
     if not runs:
         return
     total, full = sum(run.cycles for run in runs), sum(run.cycles_full for run in runs)

@@ -75,9 +75,17 @@ def decisions(
     check_folder("svg", folder)
     suffixes = figure_suffixes(figures)
     options.use_threads(threads)
-    chosen = policies.make_policy(
-        policy, delta=delta, window=window, margin=margin, value_range=value_range, patience=patience
+    chosen = policies.choose_policy(
+        policy,
+        model,
+        backend,
+        delta=delta,
+        window=window,
+        margin=margin,
+        value_range=value_range,
+        patience=patience,
     )
+    promise = policies.promise_of(chosen, policy, model, backend)
     data = open_data(file, task, columns=Columns(text_column, pair_column, label_column, header, encoding))
     if limit is not None:
         data = data.head(limit)
@@ -93,6 +101,7 @@ def decisions(
             examples=examples,
             task=task,
             metric=find_task(task).metric if task else "accuracy",
+            certified=promise,
             progress=progress,
         )
     if json_file is not None:
@@ -105,6 +114,8 @@ def decisions(
     def show() -> None:
         files = [(path, f"{path.stat().st_size / 1000:.0f}") for path in written]
         print_table("Written", ["file", "kB"], files)
+        if promise is not None:
+            typer.echo(promise)
 
     deliver(result, None, None if quiet else show)
     if not quiet:

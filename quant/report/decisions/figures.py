@@ -49,6 +49,7 @@ def decisions(
     class_names: Sequence[str] | None = None,
     task: str | None = None,
     metric: str = "accuracy",
+    certified: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Runs a data set through every iteration and describes what the policy decides.
@@ -64,6 +65,7 @@ def decisions(
         class_names: Names of the classes; by default the model's, or the data's where it has none.
         task: Name of the task the data came from, for the record.
         metric: The primary one, of ``golden_model.data.metrics.METRICS``.
+        certified: What a certificate promises of the policy, in a line; None: none does.
         progress: Told how many more sentences are done.
 
     Raises:
@@ -106,6 +108,7 @@ def decisions(
             "stage_one": _has_stage_one(policy),
             "length": stage_two_length(policy),
         },
+        "certified": certified,
         "with_exit": with_exit,
         "without_exit": without_exit,
         "exits": _exits(answers.exits, right, config.num_hidden_layers),
