@@ -100,13 +100,15 @@ def train(
     stretch: Annotated[int, typer.Option(help="Iterations per layer of the teacher, for --hidden.")] = 1,
     unlabelled: Annotated[
         list[Path] | None,
-        typer.Option(help="Table (column text) of documents whose sentences the teacher answers."),
+        typer.Option(
+            help="Table (column text) of documents whose sentences the teacher answers, or with --stage-two "
+            "the start."
+        ),
     ] = None,
     unlabelled_task: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --stage-two: task whose training texts are answered too, without their labels; may be "
-            "repeated."
+            help="Task whose training texts are answered too, without their labels; may be repeated."
         ),
     ] = None,
     unlabelled_rows: Annotated[int | None, typer.Option(min=1, help="Documents read of each.")] = None,
@@ -165,6 +167,7 @@ def train(
     from golden_model.train.processes import is_main, leaving
     from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
     from golden_model.train.stage_two import StageTwo, checkpoint_of
+    from golden_model.train.texts import Unlabelled
     from golden_model.train.trainer import Trainer, TrainingOptions
 
     options.use_threads(threads)
@@ -195,10 +198,11 @@ def train(
         for name in (name for name, given in unread.items() if given):
             raise ValueError(f"--{name} has no use: --stage-two {stage_two} says where elbert starts")
         config = checkpoint_of(stage_two) / "config.json"
-    elif exits is not None or last_weight or own_answers is not None or unlabelled_task:
-        raise ValueError("--exits, --last-weight, --own-answers and --unlabelled-task are for --stage-two")
-    elif unlabelled and teacher is None:
-        raise ValueError(f"--unlabelled {unlabelled[0]}: there is no --teacher to answer it")
+    elif exits is not None or last_weight or own_answers is not None:
+        raise ValueError("--exits, --last-weight and --own-answers are for --stage-two")
+    elif (unlabelled or unlabelled_task) and teacher is None:
+        name, first = ("", unlabelled[0]) if unlabelled else ("-task", (unlabelled_task or [""])[0])
+        raise ValueError(f"--unlabelled{name} {first}: there is no --teacher to answer it")
     geometry = options.read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -230,12 +234,7 @@ def train(
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
     going_on = None
     if stage_two is not None:
-        own_texts = (unlabelled or []) if teacher is None else []
-        if unlabelled_task and teacher is not None:
-            raise ValueError(
-                f"--unlabelled-task {unlabelled_task[0]} is for the own answers, without a --teacher"
-            )
-        going_on = StageTwo(stage_two, own_answers, own_texts, unlabelled_rows, unlabelled_task or [])
+        going_on = StageTwo(stage_two, own_answers)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,
@@ -245,7 +244,8 @@ def train(
         init=init,
         tokenizer_folder=tokenizer,
         vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
-        teaching=None if teacher is None else Teaching(teacher, stretch, unlabelled or [], unlabelled_rows),
+        teaching=None if teacher is None else Teaching(teacher, stretch),
+        unlabelled=Unlabelled(unlabelled or [], unlabelled_rows, unlabelled_task or []),
         stage_two=going_on,
         device=device,
     )

@@ -29,7 +29,7 @@ from golden_model.train.initialise import fresh, from_bert_layer, keep_vocabular
 from golden_model.train.joint import JointExits, JointOptions, SelfDistillation
 from golden_model.train.stage_two import StageTwo, check_options, checkpoint_of, kept_answers
 from golden_model.train.teacher import TeacherLabels
-from golden_model.train.texts import digest, read_sentences, task_texts
+from golden_model.train.texts import Unlabelled, digest
 from golden_model.train.trainer import Trainer, TrainingOptions
 
 
@@ -86,14 +86,10 @@ class Teaching:
     Members:
         folder: Of the teacher.
         stretch: Iterations per layer of the teacher, for the hidden states.
-        unlabelled: Tables with a column ``text`` of documents, whose sentences the teacher answers.
-        rows: Documents read of each; None: all.
     """
 
     folder: Path
     stretch: int = 1
-    unlabelled: Sequence[Path] = ()
-    rows: int | None = None
 
 
 STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3), "elbert": (1.0, 1.0)}
@@ -114,6 +110,7 @@ def prepare(
     tokenizer_folder: Path | None = None,
     vocabulary: Vocabulary | None = None,
     teaching: Teaching | None = None,
+    unlabelled: Unlabelled | None = None,
     method: str = "elbert",
     iterations: int | None = None,
     stage_one: Path | None = None,
@@ -133,6 +130,7 @@ def prepare(
         tokenizer_folder: Needed for ``fresh``; otherwise the start's own by default.
         vocabulary: What ranks the pruned vocabulary after the training data.
         teaching: None: learn from labels alone.
+        unlabelled: Texts without labels that the teacher answers, or a second stage's own full depth.
         method: One of ``methods.names.METHODS``.
         iterations: Of a plain ALBERT; None: all.
         stage_one: A two-stage method's start in place of ``init``, and ELBERT's if given: a finished run of
@@ -178,13 +176,14 @@ def prepare(
     model = ExitModel(backbone, method, iterations, options.seed).to(place)
     facts |= {"method": method, "iterations": model.iterations}
     train = encode(splits.train, tokenizer, options.max_length)
+    extra = [] if unlabelled is None else unlabelled.texts()
+    if extra and teaching is None and stage_two is None:
+        raise ValueError(f"{len(extra)} texts without labels, and no teacher to answer them")
     distillation = None
     if teaching is not None:
-        train, distillation, facts["teacher"] = _teach(teaching, splits.train, tokenizer, options)
+        train, distillation, facts["teacher"] = _teach(teaching, splits.train, extra, tokenizer, options)
         distillation.teacher.to(place)
-    elif stage_two is not None and (stage_two.unlabelled or stage_two.tasks):
-        extra = _sentences(stage_two.unlabelled, stage_two.rows)
-        extra = list(dict.fromkeys([*extra, *task_texts(stage_two.tasks)]))
+    elif extra:
         train = _samples(splits.train, extra, tokenizer, options)
         facts["unlabelled"] = {"rows": len(extra), "sha256": digest(extra)}
     answers = None
@@ -341,7 +340,11 @@ def _pruned(full: ElbertTokenizer, train: TextDataset, size: int, vocabulary: Vo
 
 
 def _teach(
-    teaching: Teaching, train: TextDataset, tokenizer: ElbertTokenizer, options: JointOptions
+    teaching: Teaching,
+    train: TextDataset,
+    extra: Sequence[str],
+    tokenizer: ElbertTokenizer,
+    options: JointOptions,
 ) -> tuple[Encoded, Distillation, dict[str, Any]]:
     """The samples in the student's ids, the teacher with the same in its own, and facts for the record.
 
@@ -358,7 +361,6 @@ def _teach(
             f"{teaching.folder} numbers the classes otherwise than {train.source}: {match}; "
             "train a teacher on these data"
         )
-    extra = _sentences(teaching.unlabelled, teaching.rows)
     ours, theirs = (_samples(train, extra, each, options) for each in (tokenizer, teacher.tokenizer))
     if [len(ids) for ids in ours.ids] != [len(ids) for ids in theirs.ids]:
         raise ValueError(f"the tokenizer of {teaching.folder} splits text otherwise than the student's")
@@ -368,11 +370,6 @@ def _teach(
         "unlabelled": {"rows": len(extra), "sha256": digest(extra)},
     }
     return ours, Distillation(teacher, theirs, iteration_of_layer(teacher.layers, teaching.stretch)), facts
-
-
-def _sentences(tables: Sequence[Path], rows: int | None) -> list[str]:
-    """Sentences of the first ``rows`` documents of each table, each once."""
-    return list(dict.fromkeys(s for path in tables for s in read_sentences(path, rows)))
 
 
 def _samples(

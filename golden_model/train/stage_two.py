@@ -25,17 +25,10 @@ class StageTwo:
         folder: A finished ELBERT: a run, or a float checkpoint.
         own: Share of the start's own full depth in the teachers' answers, 0..1; the rest is a BERT's. None: 1
             without a BERT, half with one.
-        unlabelled: Tables with a column ``text`` of documents, whose sentences the start's own full depth
-            answers too; with a BERT its ``setup.Teaching`` names them.
-        rows: Documents read of each; None: all.
-        tasks: Tasks whose training texts are answered in the same way, each by itself, without their labels.
     """
 
     folder: Path
     own: float | None = None
-    unlabelled: Sequence[Path] = ()
-    rows: int | None = None
-    tasks: Sequence[str] = ()
 
     def own_share(self, with_bert: bool) -> float:
         """:attr:`own`, or what it is by default.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from golden_model.data.tables import read_texts
@@ -50,6 +51,26 @@ def task_texts(tasks: Iterable[str]) -> Iterator[str]:
         data = load_task(name, "train")
         yield from data.texts
         yield from data.pairs or ()
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Texts that a teacher answers beside the training data, and that have no label.
+
+    Members:
+        tables: Tables with a column ``text`` of documents, whose sentences are read.
+        rows: Documents read of each; None: all.
+        tasks: Tasks whose training texts are read, each by itself, without their labels.
+    """
+
+    tables: Sequence[Path] = ()
+    rows: int | None = None
+    tasks: Sequence[str] = ()
+
+    def texts(self) -> list[str]:
+        """All of them, each once; raises like :func:`read_sentences` and :func:`task_texts`."""
+        sentences = (text for path in self.tables for text in read_sentences(path, self.rows))
+        return list(dict.fromkeys(chain(sentences, task_texts(self.tasks))))
 
 
 def hold_out(texts: Iterable[str], one_in: int) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from golden_model.train.joint import JointOptions
 from golden_model.train.loss import JointLoss
 from golden_model.train.pretrain import PretrainingOptions, prepare_pretraining
 from golden_model.train.setup import Splits, Teaching, prepare, prepare_teacher
-from golden_model.train.texts import hold_out, read_pairs, read_sentences, split_sentences
+from golden_model.train.texts import Unlabelled, hold_out, read_pairs, read_sentences, split_sentences
 from golden_model.train.trainer import TrainingOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -222,7 +222,8 @@ def test_teacher_learns_and_teaches(bert: Path, task: Path, tmp_path: Path):
         joint,
         tmp_path / "student",
         init=str(tmp_path / "taught" / "latest"),
-        teaching=Teaching(folder, unlabelled=[texts]),
+        teaching=Teaching(folder),
+        unlabelled=Unlabelled([texts]),
     )
     objective = student.objective
     assert int((objective.train_data.labels < 0).sum()) == student.facts["teacher"]["unlabelled"]["rows"] > 50

@@ -28,6 +28,7 @@ from golden_model.train.export import export
 from golden_model.train.joint import JointOptions
 from golden_model.train.setup import Splits, Teaching, prepare
 from golden_model.train.stage_two import StageTwo
+from golden_model.train.texts import Unlabelled
 from golden_model.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("_one_thread")
@@ -103,7 +104,8 @@ def second(
         output,
         teaching=None if teacher is None else Teaching(teacher),
         method=method,
-        stage_two=StageTwo(first, own, [] if texts is None else [texts]),
+        stage_two=StageTwo(first, own),
+        unlabelled=None if texts is None else Unlabelled([texts]),
     )
 
 
@@ -221,8 +223,9 @@ def test_own_full_depth_answers_unlabelled_sentences(data: Path, first: Path, tm
     texts = tmp_path / "more.tsv"
     texts.write_text("text\nthe film is very very good. bad film is , bad.\nthe film is very very good.\n")
     options = JointOptions.model_validate({**SECOND, "max_steps": 2})
-    task, stage = Splits.of_folder(str(data)), StageTwo(first, None, [texts])
-    trainer = prepare(task, PRESETS["nano"], options, tmp_path / "run", stage_two=stage)
+    task, stage = Splits.of_folder(str(data)), StageTwo(first)
+    given = Unlabelled([texts])
+    trainer = prepare(task, PRESETS["nano"], options, tmp_path / "run", stage_two=stage, unlabelled=given)
     labels = trainer.objective.train_data.labels
     assert trainer.facts["unlabelled"]["rows"] == 2
     assert labels.tolist() == [*task.train.labels, -1, -1]
@@ -250,15 +253,17 @@ def test_a_tasks_training_texts_are_answered_without_labels(
     lines = ["index\tsentence1\tsentence2\tlabel", "0\ta good film\ta film\tentailment"]
     (folder / "train.tsv").write_text("\n".join([*lines, "1\ta bad plot\ta film\tnot_entailment", ""]))
     monkeypatch.setenv("ELBERT_DATA", str(tmp_path / "sets"))
-    start = StageTwo(first, tasks=["rte"])
+    more = Unlabelled(tasks=["rte"])
     options = JointOptions.model_validate({**SECOND, "max_steps": 2})
     splits = Splits.of_folder(str(data))
-    trainer = prepare(splits, PRESETS["nano"], options, tmp_path / "run", stage_two=start)
+    trainer = prepare(
+        splits, PRESETS["nano"], options, tmp_path / "run", stage_two=StageTwo(first), unlabelled=more
+    )
     found = trainer.objective.train_data
     bare = second(data, first, tmp_path / "bare").objective.train_data
     tokenizer = trainer.objective.tokenizer
-    more = [ids for ids, _ in tokenizer.encode_many(["a good film", "a bad plot", "a film"], 16)]
-    assert found.ids == bare.ids + more  # each text once, and alone
+    texts = [ids for ids, _ in tokenizer.encode_many(["a good film", "a bad plot", "a film"], 16)]
+    assert found.ids == bare.ids + texts  # each text once, and alone
     assert found.labels[-3:].tolist() == [-1, -1, -1]
     assert trainer.run()["inputs"]["unlabelled"]["rows"] == 3
 
@@ -496,15 +501,11 @@ def test_command_goes_on_from_a_run(data: Path, first: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--exits", 2), "--own-answers and --unlabelled-task are for --stage-two"),
+        (("--exits", 2), "--last-weight and --own-answers are for --stage-two"),
         (("--last-weight", 0.1), "are for --stage-two"),
         (("--own-answers", 1), "are for --stage-two"),
-        (("--unlabelled-task", "trec"), "are for --stage-two"),
+        (("--unlabelled-task", "trec"), "--unlabelled-task trec: there is no --teacher to answer it"),
         (("--stage-two", "FIRST", "--unlabelled-task", "none"), "'none'"),
-        (
-            ("--stage-two", "FIRST", "--unlabelled-task", "trec", "--teacher", "some"),
-            "--unlabelled-task trec is for the own answers",
-        ),
         (("--unlabelled", "more.tsv"), r"--unlabelled more\.tsv: there is no --teacher to answer it"),
         (("--stage-two", "FIRST", "--init", "fresh"), "--init has no use: --stage-two"),
         (("--stage-two", "FIRST", "--vocabulary-size", 9), "--vocabulary-size has no use: --stage-two"),
