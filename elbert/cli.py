@@ -29,6 +29,7 @@ COMMANDS = (
     ("quantize", "elbert.commands.quantize:quantize"),
     ("calibrate-exits", "elbert.commands.calibrate_exits:calibrate_exits"),
     ("study exits", "elbert.commands.study.exits:exits"),
+    ("study slowdown", "elbert.commands.study.slowdown:slowdown"),
     ("report decisions", "elbert.commands.report.decisions:decisions"),
     ("report exits", "elbert.commands.report.exits:exits"),
     ("synth", "elbert.commands.synth:synth"),
