@@ -53,7 +53,23 @@ class ExitMode(enum.IntEnum):
     """ELBERT: stage 1, or bias_1's window with a bounded range."""
 
 
-WINDOW_MODES = (ExitMode.bias_1, ExitMode.bias_2, ExitMode.bias_3)
+THRESHOLDS: dict[ExitMode, tuple[str, ...]] = {
+    ExitMode.none: (),
+    ExitMode.entropy: ("delta",),
+    ExitMode.entropy_raw: ("delta",),
+    ExitMode.patience: ("patience",),
+    ExitMode.bias_1: ("delta", "window", "margin"),
+    ExitMode.bias_2: ("delta", "window", "margin"),
+    ExitMode.bias_3: ("delta", "window", "margin", "range"),
+}
+"""Fields of a policy that its mode uses; the others change nothing."""
+
+WINDOW_MODES = tuple(mode for mode, used in THRESHOLDS.items() if "window" in used)
+
+
+def has_stage_one(mode: ExitMode) -> bool:
+    """Whether the mode compares an entropy with delta."""
+    return "delta" in THRESHOLDS[mode]
 
 
 def _mode_from_name(value: Any) -> Any:
@@ -217,14 +233,14 @@ def stage_two_length(policy: AnyPolicy) -> int | None:
 
 def earliest_exit(policy: AnyPolicy) -> int | None:
     """First iteration after which the policy can let a sentence go; None: only the last one answers."""
-    if policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta:
+    if has_stage_one(policy.mode) and policy.delta:
         return 1
     return stage_two_length(policy)
 
 
 def stage_one(policy: AnyPolicy, confidence: Confidence) -> Tensor:
     """Entropy below delta, where the policy tests it; bool [...]."""
-    if policy.mode in (ExitMode.none, ExitMode.patience):
+    if not has_stage_one(policy.mode):
         return torch.zeros_like(confidence.entropy, dtype=torch.bool)
     return confidence.uncertainty(policy.mode) < policy.delta
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS
-from golden_model.exits import Confidence, ExitMode, FixedExitPolicy
+from golden_model.exits import Confidence, ExitMode, FixedExitPolicy, has_stage_one
 from golden_model.integer.ops.exit_math import LOGIT_MAX, LOGIT_MIN, entropy_fixed, softmax_fixed
 from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 
@@ -52,16 +52,18 @@ def quantise_logits(logits: Tensor) -> Tensor:
 def binary_entropy_threshold(policy: FixedExitPolicy) -> float:
     """tau of the two-class identity: U < delta exactly where |z0 - z1| > tau, in nat, in real arithmetic.
 
-    inf where stage 1 can never fire.
+    inf where stage 1 can never fire, -inf where delta is above every entropy and it always does.
 
     Raises:
         ValueError: the mode has no stage 1.
     """
-    if policy.mode in (ExitMode.none, ExitMode.patience):
+    if not has_stage_one(policy.mode):
         raise ValueError(f"mode {policy.mode.name} has no entropy threshold")
     delta = policy.delta / ONE * (1.0 if policy.mode == ExitMode.entropy_raw else math.log(2))
     if delta <= 0:
         return math.inf
+    if delta > math.log(2):
+        return -math.inf
     low, high = 0.0, 64.0
     for _ in range(80):  # entropy falls as the distance grows: bisection to the last bit
         middle = (low + high) / 2

@@ -11,10 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from golden_model.exits import MAX_PATIENCE, WINDOW_MODES, ExitMode, ExitPolicy, FixedExitPolicy
+from golden_model.exits import MAX_PATIENCE, THRESHOLDS, WINDOW_MODES, ExitMode, ExitPolicy, FixedExitPolicy
 from golden_model.numerics import ONE
 from quant.guarantees.defaults import MARGIN, WINDOW
-from quant.studies.exits.grids import FIELDS
 
 STEP = 64
 """A delta is 1/64 above the one before it, and at least one step of the register."""
@@ -37,19 +36,19 @@ def real_policy(fixed: FixedExitPolicy) -> ExitPolicy:
 
 def canonical(policy: FixedExitPolicy) -> FixedExitPolicy:
     """The same decisions, with every threshold that the mode does not use at its default."""
-    used = {name: getattr(policy, name) for name in FIELDS[policy.mode]}
+    used = {name: getattr(policy, name) for name in THRESHOLDS[policy.mode]}
     return FixedExitPolicy(mode=policy.mode, **used)
 
 
 def describe(policy: FixedExitPolicy) -> str:
     """In one line, thresholds in the registers' integers."""
-    used = [f"{name} {getattr(policy, name)}" for name in FIELDS[policy.mode]]
+    used = [f"{name} {getattr(policy, name)}" for name in THRESHOLDS[policy.mode]]
     return f"{policy.mode.name} ({', '.join(used)})" if used else policy.mode.name
 
 
 def moves(first: FixedExitPolicy, last: FixedExitPolicy) -> tuple[str, str]:
     """A sequence in two texts: what stays, and the threshold that moves, from where to where."""
-    fields = FIELDS[first.mode]
+    fields = THRESHOLDS[first.mode]
     moved = [name for name in fields if getattr(first, name) != getattr(last, name)]
     stays = [f"{name} {getattr(first, name)}" for name in fields if name not in moved]
     moving = [f"{name} {getattr(first, name)} to {getattr(last, name)}" for name in moved]

@@ -14,7 +14,7 @@ from torch import Tensor
 from golden_model.data.tables import TextDataset
 from golden_model.evaluation.backends import tokenize
 from golden_model.evaluation.score import evaluate
-from golden_model.exits import ExitMode, ExitPolicy, stage_two_length
+from golden_model.exits import ExitPolicy, has_stage_one, stage_two_length
 from golden_model.integer.model import Sentence
 from golden_model.progress import Progress
 from golden_model.provenance import header
@@ -127,7 +127,7 @@ def _model_name(folder: Path | str) -> str:
 
 
 def _has_stage_one(policy: ExitPolicy) -> bool:
-    return policy.mode not in (ExitMode.none, ExitMode.patience) and policy.delta > 0
+    return has_stage_one(policy.mode) and policy.delta > 0
 
 
 def _true_class(recording: Recording, labels: Tensor) -> Tensor:

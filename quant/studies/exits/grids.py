@@ -8,18 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from golden_model.exits import MAX_WINDOW, WINDOW_MODES, ExitMode, ExitPolicy
-
-FIELDS: dict[ExitMode, tuple[str, ...]] = {
-    ExitMode.none: (),
-    ExitMode.entropy: ("delta",),
-    ExitMode.entropy_raw: ("delta",),
-    ExitMode.patience: ("patience",),
-    ExitMode.bias_1: ("delta", "window", "margin"),
-    ExitMode.bias_2: ("delta", "window", "margin"),
-    ExitMode.bias_3: ("delta", "window", "margin", "range"),
-}
-"""The thresholds a mode uses."""
+from golden_model.exits import MAX_WINDOW, THRESHOLDS, WINDOW_MODES, ExitMode, ExitPolicy
 
 CUT = "cut"
 """Variant of ALBERT that is trained and run with fewer iterations: no policy."""
@@ -62,7 +51,7 @@ class Setting:
         """The thresholds that count, for JSON."""
         if self.policy is None:
             return {"iterations": self.iterations}
-        return {name: getattr(self.policy, name) for name in FIELDS[self.policy.mode]}
+        return {name: getattr(self.policy, name) for name in THRESHOLDS[self.policy.mode]}
 
 
 def fine_deltas(largest: float) -> list[float]:
