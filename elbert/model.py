@@ -12,7 +12,7 @@ from torch import Tensor
 
 from elbert.bundled import BUNDLED
 from elbert.classification import Classification, HardwareRun
-from elbert.policies import POLICY, make_policy
+from elbert.policies import POLICY, make_policy, read_certificate
 from golden_model.config import ElbertConfig
 from golden_model.errors import PromiseBroken
 from golden_model.evaluation.backends import FloatBackend, GoldenBackend, model_folder
@@ -144,7 +144,7 @@ class Model:
         texts: str,
         pairs: str | None = None,
         *,
-        policy: ExitPolicy | str | None = POLICY,
+        policy: ExitPolicy | str | Path | None = POLICY,
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
@@ -157,7 +157,7 @@ class Model:
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         *,
-        policy: ExitPolicy | str | None = POLICY,
+        policy: ExitPolicy | str | Path | None = POLICY,
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
@@ -169,7 +169,7 @@ class Model:
         texts: str | Sequence[str],
         pairs: str | Sequence[str] | None = None,
         *,
-        policy: ExitPolicy | str | None = POLICY,
+        policy: ExitPolicy | str | Path | None = POLICY,
         backend: str = "golden",
         trace: str | Sequence[str] | None = None,
         simulation: Simulation | None = None,
@@ -180,7 +180,9 @@ class Model:
         Args:
             texts: One text or several; several are computed together, and no answer depends on the others.
             pairs: For a model of pairs, the second text of each.
-            policy: When a text leaves: a policy, or its name with the usual thresholds; None: never early.
+            policy: When a text leaves: a policy, or its name with the usual thresholds; ``certified``: the
+                thresholds of the certificate beside the checkpoint, or the path of one, as ``elbert run``
+                takes them (docs/guarantees.md); None: never early.
             backend: ``float``, ``golden`` (integers) or ``rtl`` (the simulated accelerator, every named
                 tensor compared with the golden model).
             trace: Names of integer tensors to keep, shell patterns such as ``iteration.2.attention.*``.
@@ -193,9 +195,9 @@ class Model:
             A classification for one text, a list of them in the order given for several.
 
         Raises:
-            ValueError: a text is empty or no text, the policy or the backend is not known, or ``float`` is
-                asked for integers.
-            FileNotFoundError: the folder holds no checkpoint of that form.
+            ValueError: a text is empty or no text, the policy or the backend is not known, a certificate is
+                broken or of another checkpoint, or ``float`` is asked for integers.
+            OSError: the folder holds no checkpoint of that form, or no certificate that is asked for.
             PromiseBroken: of ``rtl``: an integer differs, or the simulation broke off.
         """
         if isinstance(texts, str):
@@ -211,15 +213,14 @@ class Model:
         self,
         texts: Sequence[str],
         pairs: Sequence[str] | None,
-        policy: ExitPolicy | str | None,
+        policy: ExitPolicy | str | Path | None,
         backend: str,
         trace: str | Sequence[str] | None,
         simulation: Simulation | None,
         answer_first: bool | None,
     ) -> list[Classification]:
         opened = self.backend(backend)
-        if isinstance(policy, str) or policy is None:
-            policy = make_policy(policy or "none")
+        policy = self._policy(policy, backend)
         if trace is not None and backend == "float":
             raise ValueError("trace names integer tensors: backend float has none, golden and rtl have")
         _check_texts(texts, pairs)
@@ -248,6 +249,14 @@ class Model:
             )
             for i, (text, sentence, answer) in enumerate(zip(texts, sentences, answers, strict=True))
         ]
+
+    def _policy(self, policy: ExitPolicy | str | Path | None, backend: str) -> ExitPolicy:
+        if isinstance(policy, ExitPolicy):
+            return policy
+        if not isinstance(policy, str | Path | None):
+            raise ValueError(f"policy {policy!r} is no ExitPolicy, nor the name of one or of a certificate")
+        certificate = None if policy is None else read_certificate(policy, self.folder, backend)
+        return make_policy(str(policy or "none")) if certificate is None else certificate.real_policy
 
     def _float_answers(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, answer_first: bool

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from golden_model.exits import ExitPolicy
+    from quant.guarantees.certificate import Certificate
 
 POLICY = "bias_1"
 DELTA, WINDOW, MARGIN, RANGE, PATIENCE = 0.1, 3, 0.1, 1.0, 3
@@ -49,26 +50,48 @@ def make_policy(
         raise ValueError(describe(error)) from None
 
 
+def certificate_file(name: str | Path) -> Path | None:
+    """The certificate a policy's name is the path of: it ends in ``.json``, or is a ``Path``; else None."""
+    return Path(name) if isinstance(name, Path) or name.endswith(".json") else None
+
+
+def read_certificate(name: str | Path, model: Path, backend: str) -> Certificate | None:
+    """The certificate that a policy's name asks for; None: it is a mode's name.
+
+    Args:
+        name: ``certified``: the certificate beside the checkpoint; or the path of one.
+        model: Model folder.
+        backend: ``float``, ``golden`` or ``rtl``: whose checkpoint it has to be of.
+
+    Raises:
+        ValueError: a certificate is broken or of another checkpoint.
+        OSError: there is no certificate, or no checkpoint.
+    """
+    file = certificate_file(name)
+    if file is None and name != CERTIFIED:
+        return None
+    from quant.guarantees.certificate import require_certificate
+
+    return require_certificate(file, model, form_of(backend))
+
+
 def choose_policy(name: str, model: Path, backend: str, **thresholds: Any) -> ExitPolicy:
     """The policy of that name, or of a certificate, which then has to be that of the checkpoint.
 
     Args:
-        name: As :func:`make_policy`; ``certified``: the certificate beside the checkpoint; or the path of
-            one, which ends in ``.json``.
+        name: As :func:`make_policy`, or as :func:`read_certificate`.
         model: Model folder.
         backend: ``float``, ``golden`` or ``rtl``: whose checkpoint.
         thresholds: Of :func:`make_policy`; a certificate has its own.
 
     Raises:
-        ValueError: as :func:`make_policy`; a certificate is broken or of another checkpoint.
-        OSError: there is no certificate, or no checkpoint.
+        ValueError, OSError: as these two.
     """
-    if name != CERTIFIED and not name.endswith(".json"):
-        return make_policy(name, **thresholds)
     from elbert.hints import hint
-    from quant.guarantees.certificate import certified_policy
 
-    certificate = certified_policy(name, model, form_of(backend))
+    certificate = read_certificate(name, model, backend)
+    if certificate is None:
+        return make_policy(name, **thresholds)
     if not certificate.certifies(certificate.real_policy):
         hint(certificate.line)
     return certificate.real_policy
@@ -85,10 +108,11 @@ def promise_of(policy: ExitPolicy, name: str, model: Path, backend: str) -> str 
     A certificate beside the checkpoint that is broken or another's is named on stderr and promises nothing.
     """
     from elbert.hints import hint
-    from quant.guarantees.certificate import Found, certified_policy, find_certificate
+    from quant.guarantees.certificate import Found, find_certificate, read_for
 
-    if name.endswith(".json"):
-        found = Found(certified_policy(name, model, form_of(backend)))
+    file = certificate_file(name)
+    if file is not None:
+        found = Found(read_for(file, model, form_of(backend)))
     else:
         found = find_certificate(model, form_of(backend))
     if found.note is not None:

@@ -251,23 +251,23 @@ def find_certificate(folder: Path | str, backend: str) -> Found:
         return Found(note=f"not used: {error}")
 
 
-def certified_policy(name: str, folder: Path | str, backend: str) -> Certificate:
-    """The certificate that a policy's name asks for: the one beside the checkpoint, or that of a file.
+def require_certificate(file: Path | str | None, folder: Path | str, backend: str) -> Certificate:
+    """The certificate of a file, or the one beside the checkpoint.
 
     Args:
-        name: ``certified``, or the path of a certificate, which ends in ``.json``.
+        file: None: beside the checkpoint.
         folder: Model folder.
         backend: ``float`` or ``golden``.
 
     Raises:
         OSError, ValueError: as :func:`read_for`.
     """
-    if name.endswith(".json"):
-        return read_for(name, folder, backend)
+    if file is not None:
+        return read_for(file, folder, backend)
     path = certificate_path(folder, backend)
     if not path.exists():
         raise FileNotFoundError(
-            f"policy {name}: there is no {path}; 'elbert calibrate-exits' makes one, "
+            f"policy certified: there is no {path}; 'elbert calibrate-exits' makes one, "
             "or give the path of a certificate"
         )
     return read_for(path, folder, backend)

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from elbert.cli import build_app
+from elbert.model import load
 from golden_model.data.tables import load_texts
 from golden_model.evaluation.backends import FloatBackend, open_backend, tokenize
 from golden_model.exits import ExitMode, ExitPolicy, FixedExitPolicy
@@ -111,6 +112,31 @@ def test_run_names_its_certificate_and_no_other(model_folder):
         "certified",
     )
     assert scored.exit_code == 0, scored.output
+
+
+def test_the_python_api_takes_a_certificate_as_the_command_does(model_folder, tmp_path):
+    kept = tmp_path / "kept.json"
+    assert calibrated(model_folder, "--output", kept).exit_code == 0
+    model = load(model_folder)
+    policy = Certificate.load(kept).real_policy
+    texts = (model_folder / "held.txt").read_text().splitlines()[:40]
+    wanted = [answer.exit_iteration for answer in model.classify(texts, policy=policy)]
+    assert len(set(wanted)) > 1
+    beside = model_folder / "integer" / CERTIFICATE_FILE
+    with pytest.raises(FileNotFoundError, match=f"policy certified: there is no {beside}"):
+        model.classify(texts, policy="certified")
+    shutil.copy(kept, beside)
+    assert wanted != [answer.exit_iteration for answer in model.classify(texts)]
+    for name in ("certified", kept, str(kept), Path(shutil.copy(kept, tmp_path / "kept"))):
+        assert [answer.exit_iteration for answer in model.classify(texts, policy=name)] == wanted
+    with pytest.raises(ValueError, match="kept is of another backend: golden"):
+        model.classify(texts, policy=tmp_path / "kept", backend="float")
+    document = json.loads(beside.read_text())
+    beside.write_text(json.dumps({**document, "checkpoint_sha256": "0" * 64}))
+    with pytest.raises(ValueError, match="is of another checkpoint: 0000"):
+        model.classify(texts, policy="certified")
+    with pytest.raises(ValueError, match="policy 3 is no ExitPolicy"):
+        model.classify(texts, policy=3)  # type: ignore[call-overload]
 
 
 def test_a_foreign_certificate_is_refused(model_folder):
