@@ -2,8 +2,8 @@
 
 Each is valid in finite samples, without any assumption but independent sentences: while the hypothesis holds,
 it is at most u with probability at most u. They depend on how often each value of the loss occurred, not on
-the order of the sentences, so that thousands of samples are tested at once. All three also hold for
-sentences drawn without replacement from finitely many (docs/guarantees.md).
+the order of the sentences, so that thousands of samples are tested at once. What holds of sentences drawn
+without replacement from finitely many is in docs/guarantees.md.
 
 Own lines, as no kept library has them without more: mapie brings scikit-learn and SciPy and rounds n·r up in
 floats; confseq compiles C++ and last appeared in 2023; crepes has no risk control.
@@ -33,7 +33,7 @@ class Test(enum.StrEnum):
     binomial = "binomial"
     """The exact tail; of losses that are 0 or 1 only, where it is never above the other."""
     betting = "betting"
-    """Capital of a bet against the hypothesis: Waudby-Smith and Ramdas (2024), fixed stakes, mixed."""
+    """Capital of a bet against the hypothesis: Waudby-Smith and Ramdas (2024), with constant stakes."""
 
 
 def find_test(name: str | None, loss: Loss) -> Test:
@@ -75,8 +75,8 @@ def _relative_entropy(a: Tensor, b: float) -> Tensor:
 def hoeffding_bentkus(n: int, span: int, share: float, largest: int | None = None) -> Tensor:
     """min(exp(-n·h1(min(r, a), a)), e·P(Bin(n, a) <= ceil(n·r))), at most 1.
 
-    Bates, Angelopoulos, Lei, Malik, Jordan: Distribution-free, risk-controlling prediction sets (2021),
-    proposition 7, as learn-then-test (arXiv 2110.01052) takes it. n·r is a whole number over ``span`` and is
+    Bates, Angelopoulos, Lei, Malik, Jordan: Distribution-free, risk-controlling prediction sets (2021), as
+    learn-then-test (arXiv 2110.01052) takes it. n·r is a whole number over ``span`` and is
     rounded up as one.
 
     Args:

@@ -69,8 +69,8 @@ def validate(applied: Applied, rule: Rule, draws: int, seed: int = 0) -> dict[st
         JSON-able. For each way, ``guaranteed`` and ``naive``: violations (true risk above the risk allowed),
         rate, mean_risk, largest_risk, certified (share of samples with an early exit),
         mean_exit_iteration; and of learn-then-test ``allowed``: the most violations that do not refute the
-        confidence (exact binomial test at 1e-3); of conformal risk control ``expected_risk_holds``: mean risk
-        minus three standard errors is at most the risk.
+        confidence (exact binomial test at 1e-3); ``holds``: no more than that, or of conformal risk control
+        that the mean risk minus three standard errors is at most the risk.
     """
     count = applied.sentences
     ways = {"with_replacement": (count, True), "halves": (count // 2, False)}

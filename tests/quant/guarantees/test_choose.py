@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from itertools import combinations_with_replacement
 
 import pytest
 import torch
@@ -160,6 +162,43 @@ def test_conformal_risk_control_counts_the_new_sentence():
     by_mean = naive(applied, Rule.make("crc", LOSS, 0.1, 0.95), others)
     lost = (by_mean == 0) & (torch.arange(11) < 2)
     assert float(lost.double().mean()) > 0.1
+
+
+def every_sample(sentences: int, size: int) -> tuple[Tensor, Tensor]:
+    """How often each sentence is in each sample with replacement [N, D], and their probabilities [D]."""
+    drawn = list(combinations_with_replacement(range(sentences), size))
+    weights = torch.nn.functional.one_hot(torch.tensor(drawn), sentences).sum(1).T
+    log_mass = math.lgamma(size + 1) - torch.lgamma(weights.double() + 1).sum(0) - size * math.log(sentences)
+    return weights.float(), log_mass.exp()
+
+
+FEW = losing(6, 1, 2, 3, 5)[:, [3, 0, 5, 1, 4, 2]]
+"""Four settings, risks 1/6 to 5/6."""
+
+
+@pytest.mark.parametrize("test", ["hoeffding-bentkus", "binomial", "betting"])
+@pytest.mark.parametrize("risk", [0.16, 0.33, 0.49])
+def test_the_confidence_is_kept_over_every_sample(test, risk):
+    weights, mass = every_sample(6, 10)
+    assert float(mass.sum()) == pytest.approx(1)
+    applied = made(FEW, FEW.flip(1)[1:])
+    for confidence in (0.6, 0.75, 0.9):
+        chosen = choose(applied, Rule.make("ltt", LOSS, risk, confidence, test), weights).chosen
+        broken = mass[risks_of(applied, chosen) > risk].sum()
+        assert float(broken) <= 1 - confidence
+    loose = mass[risks_of(applied, naive(applied, Rule.make("ltt", LOSS, risk, 0.6), weights)) > risk].sum()
+    assert float(loose) > 0.4  # the control
+
+
+@pytest.mark.parametrize("risk", [0.2, 0.4, 0.6])
+def test_conformal_risk_control_keeps_the_expected_risk_over_every_sample(risk):
+    weights, mass = every_sample(12, 5)
+    applied = made(losing(12, *range(1, 13)))
+    rule = Rule.make("crc", LOSS, risk, 0.95)
+    kept, broken = (
+        risks_of(applied, c) for c in (choose(applied, rule, weights).chosen, naive(applied, rule, weights))
+    )
+    assert risk / 2 < float((mass * kept).sum()) <= risk < float((mass * broken).sum())
 
 
 def test_conformal_losses_only_grow_along_the_sequence():

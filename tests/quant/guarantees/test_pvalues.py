@@ -94,15 +94,58 @@ def test_a_true_hypothesis_about_the_difference_is_rejected_no_more_often_than_s
             assert float(mass[found <= level].sum()) <= level + 1e-9
 
 
+def hypergeometric_tails(total: int, bad: int, n: int) -> list[float]:
+    """P(at most k losses), k = 0 … n, of n sentences drawn without replacement from ``total``."""
+    ways = [math.comb(bad, k) * math.comb(total - bad, n - k) for k in range(n + 1)]
+    return [sum(ways[: k + 1]) / math.comb(total, n) for k in range(n + 1)]
+
+
 @pytest.mark.parametrize("test", list(Test))
 def test_it_holds_without_replacement_too(test):
-    total, n, bad = 60, 30, 7  # a share just above the risk 0.11
-    found = of_losses(test, n, 0.11)
-    reached = 0.0
-    for k in range(bad + 1):
-        reached += math.comb(bad, k) * math.comb(total - bad, n - k) / math.comb(total, n)
-        if float(found[k]) <= 0.2:
-            assert reached <= float(found[k])
+    """Every set of up to 24 sentences and every sample size: P(p <= found[k]) at a true share of the risk."""
+    for total in range(2, 25):
+        for n, bad in product(range(1, total), range(1, total)):
+            risk = bad / total
+            found = of_losses(test, n, risk).tolist()
+            for k, reached in enumerate(hypergeometric_tails(total, bad, n)):
+                # Hoeffding (1956) on sums of independent trials: in the tail alone
+                if test != Test.binomial or k == 0 or k <= n * risk - 1:
+                    assert reached <= found[k] + 1e-12, (total, n, bad, k)
+
+
+def test_the_binomial_without_replacement_holds_in_its_tail_alone():
+    reached = hypergeometric_tails(100, 99, 2)[1]
+    assert reached > float(of_losses(Test.binomial, 2, 0.99)[1])
+    for n in range(1, 200):
+        for percent in range(1, 51):
+            outside = max(1, math.floor(n * percent / 100 - 1) + 1)  # the first that is not in it
+            if outside <= n:
+                assert float(binomial_tails(n, percent / 100, outside)[-1]) > 0.25
+
+
+@pytest.mark.parametrize("test", [Test.betting, Test.hoeffding_bentkus])
+def test_the_difference_holds_without_replacement_too(test):
+    total = 12
+    for won, lost in product(range(4), range(1, 6)):
+        risk = (lost - won) / total
+        if risk <= 0:
+            continue
+        for n in (1, 3, 6, 11):
+            ways = [
+                (w, n - w - k, k)
+                for w, k in product(range(won + 1), range(lost + 1))
+                if 0 <= n - w - k <= total - won - lost
+            ]
+            mass = torch.tensor(
+                [
+                    math.comb(won, w) * math.comb(total - won - lost, same) * math.comb(lost, k)
+                    for w, same, k in ways
+                ],
+                dtype=torch.float64,
+            ) / math.comb(total, n)
+            found = p_values(test, torch.tensor(ways).T, DIFFERENCE, risk)
+            for level in found.unique().tolist():
+                assert float(mass[found <= level].sum()) <= level + 1e-9
 
 
 def test_the_binomial_is_never_above_hoeffding_bentkus():
