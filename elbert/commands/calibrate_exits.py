@@ -94,6 +94,10 @@ def calibrate_exits(
             min=1, help="Also simulate so many calibrations, and count how often the risk is broken."
         ),
     ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Of --validate: histogram of the true risks, to a file in .svg, .png or .pdf."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
     cache: Annotated[Path, typer.Option(help="Folder where computed logits are kept.")] = Path(
         "runs/study/cache"
@@ -127,6 +131,7 @@ def calibrate_exits(
     from quant.guarantees.simulation import validate as simulate
     from quant.studies.exits.rows import table_name, table_rows, task_rows
     from quant.studies.exits.store import PUBLISHED, Store
+    from quant.style import check_suffix
 
     columns = Columns(text_column, pair_column, label_column, header, encoding)
     check_source(file, task, columns)
@@ -141,7 +146,13 @@ def calibrate_exits(
             policies.make_policy(policy, window=n, margin=m, value_range=value_range)
     if rule.method == Method.crc and mode in WINDOW_MODES and len(windows) * len(margins) > 1:
         raise ValueError("method crc is for one sequence: name one --window and one --margin")
-    check_files(output=output)
+    check_files(output=output, figure=figure)
+    if figure is not None:
+        check_suffix(figure)
+        if validate is None:
+            raise ValueError(
+                f"--figure {figure} shows the simulation of --validate N, which is not asked for"
+            )
     options.use_threads(threads)
     source = find_form(model, backend, device)
     place = output or source.folder / CERTIFICATE_FILE
@@ -173,6 +184,10 @@ def calibrate_exits(
     result = {**certificate.model_dump(mode="json"), "file": str(place), "validation": simulated}
     if validate is not None:
         result["header"] = {**result["header"], "seed": seed}
+    if figure is not None and simulated is not None:
+        from quant.guarantees.figures import draw
+
+        draw(simulated, figure)
     deliver(result, json_file, None if quiet else lambda: print_guarantee(certificate, place, simulated))
     reason = why_not(certificate, applied)
     if reason is not None:

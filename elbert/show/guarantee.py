@@ -11,15 +11,7 @@ import typer
 from elbert.tables import print_table
 from quant.guarantees import families
 from quant.guarantees.certificate import Certificate
-
-WAYS = {
-    "with_replacement": "as many, with replacement",
-    "halves": "random halves",
-}
-"""How a simulation draws its samples."""
-
-WHO = {"guaranteed": "certified", "naive": "fastest that fits the sample"}
-"""Who chooses the thresholds."""
+from quant.guarantees.simulation import WAYS, WHO
 
 
 def print_guarantee(certificate: Certificate, file: Path, simulated: Mapping[str, Any] | None = None) -> None:

@@ -6,6 +6,7 @@ are drawn from them, a setting is chosen on each, and the chosen one's true risk
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -14,6 +15,12 @@ from torch import Tensor
 from quant.guarantees.applied import Applied
 from quant.guarantees.choose import FULL_DEPTH, Method, Rule, choose
 from quant.guarantees.pvalues import binomial_tails
+
+WAYS = {"with_replacement": "as many, with replacement", "halves": "random halves"}
+"""How samples are drawn, in words."""
+
+WHO = {"guaranteed": "certified", "naive": "fastest that fits the sample"}
+"""Who chooses a setting, in words."""
 
 SURE = 1e-3
 """A count of violations that a kept promise exceeds with less than this probability refutes it."""
@@ -67,10 +74,10 @@ def validate(applied: Applied, rule: Rule, draws: int, seed: int = 0) -> dict[st
 
     Returns:
         JSON-able. For each way, ``guaranteed`` and ``naive``: violations (true risk above the risk allowed),
-        rate, mean_risk, largest_risk, certified (share of samples with an early exit),
-        mean_exit_iteration; and of learn-then-test ``allowed``: the most violations that do not refute the
-        confidence (exact binomial test at 1e-3); ``holds``: no more than that, or of conformal risk control
-        that the mean risk minus three standard errors is at most the risk.
+        rate, mean_risk, largest_risk, risks (each true risk with its number of samples), certified (share of
+        samples with an early exit), mean_exit_iteration; and of learn-then-test ``allowed``: the most
+        violations that do not refute the confidence (exact binomial test at 1e-3). ``holds``: no more than
+        that; of conformal risk control, that the mean risk minus three standard errors is at most the risk.
     """
     count = applied.sentences
     ways = {"with_replacement": (count, True), "halves": (count // 2, False)}
@@ -107,6 +114,7 @@ def _summary(applied: Applied, rule: Rule, chosen: Tensor) -> dict[str, Any]:
         "mean_risk": float(risks.mean()),
         "standard_error": float(risks.std() / len(chosen) ** 0.5) if len(chosen) > 1 else 0.0,
         "largest_risk": float(risks.max()),
+        "risks": [list(pair) for pair in sorted(Counter(risks.tolist()).items())],
         "certified": float((chosen != FULL_DEPTH).double().mean()),
         "mean_exit_iteration": float(exits.mean()),
     }

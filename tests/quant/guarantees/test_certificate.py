@@ -7,6 +7,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -21,8 +22,10 @@ from quant.calibrate import calibrate
 from quant.guarantees.applied import apply, labels_of
 from quant.guarantees.certificate import CERTIFICATE_FILE, Certificate, find_certificate, read_for
 from quant.guarantees.families import build_family, canonical, deltas, real_policy
+from quant.guarantees.figures import bins
 from quant.guarantees.losses import LOSSES, LossName, find_loss
 from quant.guarantees.sentences import find_form, text_rows
+from quant.guarantees.simulation import WHO
 from quant.schemes import Scheme
 
 
@@ -202,7 +205,12 @@ def test_too_few_sentences_are_full_depth_and_exit_code_1(model_folder):
 
 def test_simulation_and_conformal_risk_control_by_the_command(model_folder):
     out = model_folder / "out.json"
-    assert calibrated(model_folder, "--validate", 200, "--seed", 3, "--json", out).exit_code == 0
+    figure = model_folder / "risks.svg"
+    simulated = ("--validate", 200, "--seed", 3)
+    assert calibrated(model_folder, *simulated, "--json", out, "--figure", figure).exit_code == 0
+    once = figure.read_bytes()
+    assert calibrated(model_folder, *simulated, "--figure", figure).exit_code == 0
+    assert figure.read_bytes() == once
     document = json.loads(out.read_text())
     assert document["header"]["seed"] == 3
     found = document["validation"]
@@ -210,6 +218,17 @@ def test_simulation_and_conformal_risk_control_by_the_command(model_folder):
     for way in ("with_replacement", "halves"):
         assert found[way]["holds"]
         assert found[way]["guaranteed"]["violations"] <= found[way]["allowed"]
+        for who in WHO:
+            risks = dict(found[way][who]["risks"])
+            assert sum(risks.values()) == 200
+            assert max(risks) == found[way][who]["largest_risk"]
+            above = sum(count for risk, count in risks.items() if risk > 0.05)
+            assert above == found[way][who]["violations"]
+            edges = bins(0.05, max(risks))
+            assert edges[0] == 0 <= min(risks) <= max(risks) <= edges[-1]
+            place = np.searchsorted(edges, 0.05)
+            drawn = np.histogram(list(risks), edges, weights=list(risks.values()))[0]
+            assert drawn[place:].sum() == above  # no bar stands on both sides of the risk allowed
     assert calibrated(model_folder, "--method", "crc").exit_code == 0
     certificate = find_certificate(model_folder, "golden").certificate
     assert certificate is not None
@@ -226,6 +245,8 @@ def test_simulation_and_conformal_risk_control_by_the_command(model_folder):
         (("--policy", "bias_1", "--window", "3,4", "--method", "crc"), "crc is for one sequence"),
         (("--loss", "accuracy"), "has no label column"),
         (("--risk", "2"), "risk 2 is not between 0 and 1"),
+        (("--figure", "risks.gif", "--validate", "9"), "figure risks.gif ends in '.gif'"),
+        (("--figure", "risks.svg"), "--figure risks.svg shows the simulation of --validate N"),
     ],
 )
 def test_bad_input_is_named(model_folder, options, message):
