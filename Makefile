@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# a worker per core: more threads in each only wait for each other
+ONE_THREAD := OMP_NUM_THREADS=1
 VENV := .venv
 # Always $(BIN)/python -m: the scripts beside it name their folder, which may hold spaces or have been moved.
 BIN := $(VENV)/bin
@@ -55,10 +57,10 @@ lint: $(STAMP)
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20
 
 test-all: lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS)
 
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix .
