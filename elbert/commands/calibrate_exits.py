@@ -127,7 +127,7 @@ def calibrate_exits(
     from quant.guarantees.choose import Method, Rule
     from quant.guarantees.families import build_family
     from quant.guarantees.losses import find_loss
-    from quant.guarantees.sentences import find_form, multiply_adds, text_rows
+    from quant.guarantees.sentences import find_form, lengths_of, text_rows
     from quant.guarantees.simulation import validate as simulate
     from quant.studies.exits.rows import table_name, table_rows, task_rows
     from quant.studies.exits.store import PUBLISHED, Store
@@ -177,7 +177,7 @@ def calibrate_exits(
         applied,
         rule,
         task=task,
-        costs=multiply_adds(source, rows),
+        lengths=lengths_of(source, rows),
     )
     certificate.save(place)
     simulated = None if validate is None else simulate(applied, rule, validate, seed)

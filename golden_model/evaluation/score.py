@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
+from golden_model.config import ElbertConfig
 from golden_model.data.labels import LabelMatch
 from golden_model.data.metrics import METRICS, scores
 from golden_model.data.quoting import listed
@@ -28,6 +29,28 @@ P = ParamSpec("P")
 def cost_of(exits: Tensor, iterations: int) -> float:
     """cost = sum_i i·n_i / (L·sum_i n_i): the share of iterations that was computed; exits int64 [N >= 1]."""
     return float(exits.double().mean()) / iterations
+
+
+def multiply_adds(config: ElbertConfig, lengths: Sequence[int], exits: Sequence[int]) -> dict[str, int]:
+    """Multiply-adds of the iterations of all sentences (docs/answer-first.md).
+
+    Args:
+        config: Geometry.
+        lengths: Tokens of every sentence.
+        exits: Iteration, from 1, after which each leaves.
+
+    Returns:
+        ``full_depth``: without early exit; until the exits ``all_rows`` and ``answer_first``.
+    """
+    whole = [config.layer_products(length) for length in lengths]
+    last = [config.answer_products(length) for length in lengths]
+    return {
+        "full_depth": config.num_hidden_layers * sum(whole),
+        "all_rows": sum(layer * e for layer, e in zip(whole, exits, strict=True)),
+        "answer_first": sum(
+            layer * (e - 1) + answer for layer, answer, e in zip(whole, last, exits, strict=True)
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -131,7 +154,9 @@ def examine(
         "exits": torch.bincount(answers.exits, minlength=config.num_hidden_layers + 1)[1:].tolist(),
         "mean_confidence": float(answers.confidences.mean()),
         "accuracy_per_iteration": per_iteration,
-        "multiply_adds": _multiply_adds(backend, [len(ids) for ids, _ in sentences], answers.exits.tolist()),
+        "multiply_adds": None
+        if backend.own_exits
+        else multiply_adds(config, [len(ids) for ids, _ in sentences], answers.exits.tolist()),
         "policy": policy.model_dump(),
     }
     return Evaluation(result, data, match, answers, frozenset(sentences.cut))
@@ -202,22 +227,6 @@ evaluate = _result_of(examine)
 """The ``result`` of :func:`examine`."""
 evaluate_file = _result_of(examine_file)
 """The ``result`` of :func:`examine_file`."""
-
-
-def _multiply_adds(backend: Backend, lengths: list[int], exits: list[int]) -> dict[str, int] | None:
-    """Of all iterations, without and with early exits (docs/answer-first.md)."""
-    if backend.own_exits:
-        return None
-    config, depth = backend.config, backend.config.num_hidden_layers
-    whole = [config.layer_products(length) for length in lengths]
-    last = [config.answer_products(length) for length in lengths]
-    return {
-        "full_depth": depth * sum(whole),
-        "all_rows": sum(layer * e for layer, e in zip(whole, exits, strict=True)),
-        "answer_first": sum(
-            layer * (e - 1) + answer for layer, answer, e in zip(whole, last, exits, strict=True)
-        ),
-    }
 
 
 def _names(backend: Backend) -> list[str] | None:

@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from golden_model.exits import FixedExitPolicy, exit_iterations
+from golden_model.exits import FixedExitPolicy
 from quant.guarantees.families import real_policy
 from quant.guarantees.losses import Loss
 from quant.guarantees.sentences import NO_CLASS
 from quant.studies.exits.rows import Rows
+from quant.studies.exits.sweep import exits_of
 from quant.studies.exits.table import LogitTable
 
 CHUNK = 128
@@ -115,9 +116,6 @@ def apply(
 ) -> Applied:
     """Applies a family to logits of every iteration; for golden in fixed point, bit for bit the hardware.
 
-    A window policy leaves when the first of its two stages fires, so that the second, which no delta changes,
-    is decided once for a sequence.
-
     Args:
         table: Of the checkpoint.
         family: From ``build_family``.
@@ -127,19 +125,8 @@ def apply(
     Raises:
         ValueError: the loss needs labels.
     """
-    trajectory = table.confidence
-    exact = table.facts.backend == "golden"
-    exits = torch.cat(
-        [
-            torch.stack(
-                [
-                    exit_iterations(policy if exact else real_policy(policy), trajectory).to(torch.uint8)
-                    for policy in sequence
-                ]
-            )
-            for sequence in family
-        ]
-    )
+    settings = [policy for sequence in family for policy in sequence]
+    exits = exits_of([table.policy(real_policy(fixed)) for fixed in settings], table.confidence)
     answers = table.labels.to(torch.uint8).gather(0, exits.long() - 1)
     full = table.labels[-1].to(torch.uint8)
     right = None if labels is None else labels.to(torch.uint8)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from golden_model.config import ElbertConfig
+from golden_model.evaluation.score import multiply_adds
 from golden_model.exits import FixedExitPolicy
 from golden_model.provenance import header
 from quant.guarantees.applied import Applied
@@ -23,7 +25,7 @@ def certify(
     rule: Rule,
     *,
     task: str | None = None,
-    costs: tuple[Sequence[int], Sequence[int]] | None = None,
+    lengths: tuple[ElbertConfig, Sequence[int]] | None = None,
 ) -> Certificate:
     """Chooses the fastest setting that the sentences certify.
 
@@ -33,7 +35,7 @@ def certify(
         applied: What a family does with them.
         rule: What is promised.
         task: Name of the task they are of; None: a table.
-        costs: Multiply-adds of an iteration and of the answer first, of each sentence; None: not known.
+        lengths: Geometry and tokens of each sentence, for the multiply-adds; None: not known.
 
     Raises:
         ValueError: as :func:`choose`.
@@ -72,18 +74,18 @@ def certify(
                 applied.family, applied.rows(), choice.reached[:, 0].tolist(), strict=True
             )
         ],
-        measured=_measured(applied, row, costs),
+        measured=_measured(applied, row, lengths),
     )
 
 
-def _measured(applied: Applied, row: int, costs: tuple[Sequence[int], Sequence[int]] | None) -> Measured:
+def _measured(applied: Applied, row: int, lengths: tuple[ElbertConfig, Sequence[int]] | None) -> Measured:
     depth = applied.iterations
     exits = [depth] * applied.sentences if row == FULL_DEPTH else applied.exits[row].tolist()
     mean = sum(exits) / len(exits)
     full = first = None
-    if costs is not None:
-        full = depth * sum(costs[0])
-        first = sum(layer * (e - 1) + answer for layer, answer, e in zip(*costs, exits, strict=True))
+    if lengths is not None:
+        found = multiply_adds(*lengths, exits)
+        full, first = found["full_depth"], found["answer_first"]
     return Measured(
         mean_exit_iteration=mean,
         iterations=depth,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from golden_model.config import ElbertConfig
 from golden_model.data.tables import TextDataset, Texts
 from golden_model.evaluation.backends import model_folder
-from golden_model.float.methods.files import HEADS_FILE
 from quant.studies.exits.rows import Rows, rows_digest
 from quant.studies.exits.sources import Form, Source, find_forms
 
@@ -35,16 +35,16 @@ def text_rows(texts: Texts, names: Sequence[str] | None, count: int) -> Rows:
     return Rows(data.labels, classes, len(data), digest, data.sha256, data.source, lambda: data)
 
 
-def multiply_adds(source: Source, rows: Rows) -> tuple[list[int], list[int]] | None:
-    """Multiply-adds of one iteration with all rows, and of the answer first, of each sentence.
+def lengths_of(source: Source, rows: Rows) -> tuple[ElbertConfig, list[int]] | None:
+    """The model's geometry and the tokens of each sentence: what multiply-adds are counted from.
 
     None where the sentences' texts are not here, or a method's own exits cost otherwise.
     """
-    if rows.absent is not None or (source.folder / HEADS_FILE).is_file():
+    if rows.absent is not None:
         return None
     opened, data = source.opened, rows.data()
     assert isinstance(opened, Form), "a model folder holds forms of ELBERT"
-    config = opened.config
-    sentences = opened.tokenizer.encode_many(data.texts, config.max_position_embeddings, data.pairs)
-    lengths = [len(ids) for ids, _ in sentences]
-    return [config.layer_products(n) for n in lengths], [config.answer_products(n) for n in lengths]
+    if opened.backend.own_exits:
+        return None
+    sentences = opened.tokenizer.encode_many(data.texts, opened.config.max_position_embeddings, data.pairs)
+    return opened.config, [len(ids) for ids, _ in sentences]

@@ -26,7 +26,7 @@ from golden_model.exits import (
 )
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
-from golden_model.integer.confidence import integer_confidence
+from golden_model.integer.confidence import integer_confidence, quantise_logits
 from golden_model.integer.model import Sentence, Trace
 from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
@@ -200,7 +200,7 @@ class GoldenRecorder(_Recorder):
         return logits, (torch.stack(first, dim=1) * self.scales[:, None, None]).float()
 
     def _confidence(self, logits: Tensor) -> Confidence:
-        return integer_confidence((logits * (1 << LOGIT_FRACTION_BITS)).to(torch.int64))  # exact both ways
+        return integer_confidence(quantise_logits(logits))  # exact both ways
 
     def attention(self, sentence: Sentence) -> Tensor:
         """Attention paid by [CLS] to every token: float64 [iterations, heads, tokens], rows sum to 1.

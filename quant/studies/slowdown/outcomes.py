@@ -11,9 +11,9 @@ from torch import Tensor
 
 from golden_model.config import ElbertConfig
 from golden_model.evaluation.backends import Backend, GoldenBackend
+from golden_model.evaluation.score import multiply_adds
 from golden_model.exits import Confidence, ExitPolicy, exit_iterations
-from golden_model.integer.confidence import integer_confidence
-from golden_model.numerics import LOGIT_FRACTION_BITS
+from golden_model.integer.confidence import integer_confidence, quantise_logits
 from golden_model.progress import Progress
 
 
@@ -41,12 +41,12 @@ class Reading:
 
     def full_depth(self) -> int:
         """Multiply-adds of all texts without early exit, all rows of all iterations."""
-        return self.config.num_hidden_layers * sum(map(self.config.layer_products, self.lengths))
+        every = [self.config.num_hidden_layers] * len(self.lengths)
+        return multiply_adds(self.config, self.lengths, every)["full_depth"]
 
     def multiply_adds(self, exits: Sequence[int]) -> int:
-        """Multiply-adds of all texts until these exits, answer first (docs/answer-first.md)."""
-        layer, answer = self.config.layer_products, self.config.answer_products
-        return sum(layer(n) * (e - 1) + answer(n) for n, e in zip(self.lengths, exits, strict=True))
+        """Multiply-adds of all texts until these exits, answer first."""
+        return multiply_adds(self.config, self.lengths, exits)["answer_first"]
 
 
 def read(
@@ -59,9 +59,7 @@ def read(
     logits = backend.answer(sentences, ExitPolicy(), progress).logits
     assert logits is not None, "without a policy every iteration is computed"
     fixed = isinstance(backend, GoldenBackend)
-    if fixed:
-        logits = (logits * (1 << LOGIT_FRACTION_BITS)).round().to(torch.int64)
-    trajectory = integer_confidence(logits) if fixed else Confidence.from_logits(logits)
+    trajectory = integer_confidence(quantise_logits(logits)) if fixed else Confidence.from_logits(logits)
     lengths = [len(ids) for ids, _ in sentences]
     return Reading(backend.config, trajectory.label, trajectory, fixed, lengths)
 
