@@ -6,15 +6,18 @@ never wear the colours of classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from golden_model.files import replacing
+from golden_model.progress import Bars, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
 ORANGE, VERMILLION, PURPLE, GREY, BLACK = "#E69F00", "#D55E00", "#CC79A7", "#767676", "#000000"
@@ -96,6 +99,36 @@ def figure_suffixes(formats: str) -> list[str]:
             known = ", ".join(each[1:] for each in SUFFIXES)
             raise ValueError(f"figures {formats!r}: {suffix[1:]!r} is not one of {known}")
     return list(dict.fromkeys(found))
+
+
+def save_figures(
+    drawn: Mapping[str, Callable[[T], Figure]],
+    data: T,
+    folder: Path | str,
+    suffixes: Sequence[str],
+    bars: Bars = silent,
+) -> list[Path]:
+    """Draws figures in the house style, each in every format.
+
+    Args:
+        drawn: By the name of its file what makes it of the data.
+        data: What is drawn.
+        folder: Made if needed.
+        suffixes: Of :data:`SUFFIXES`.
+        bars: Shows how far it is.
+
+    Returns:
+        The files written.
+    """
+    paths = []
+    with paper_style(), bars("figures", len(drawn) * len(suffixes)) as progress:
+        for name, make in drawn.items():
+            figure = make(data)
+            for suffix in suffixes:
+                paths.append(Path(folder) / f"{name}{suffix}")
+                save_figure(figure, paths[-1])
+                progress(1)
+    return paths
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:

@@ -200,9 +200,10 @@ def train(
         config = checkpoint_of(stage_two) / "config.json"
     elif exits is not None or last_weight or own_answers is not None:
         raise ValueError("--exits, --last-weight and --own-answers are for --stage-two")
-    elif (unlabelled or unlabelled_task) and teacher is None:
-        name, first = ("", unlabelled[0]) if unlabelled else ("-task", (unlabelled_task or [""])[0])
-        raise ValueError(f"--unlabelled{name} {first}: there is no --teacher to answer it")
+    elif unlabelled and teacher is None:
+        raise ValueError(f"--unlabelled {unlabelled[0]}: there is no --teacher to answer it")
+    elif unlabelled_task and teacher is None:
+        raise ValueError(f"--unlabelled-task {unlabelled_task[0]}: there is no --teacher to answer it")
     geometry = options.read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -232,9 +233,6 @@ def train(
     }
     if stage_two is not None and method == "elbert":
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
-    going_on = None
-    if stage_two is not None:
-        going_on = StageTwo(stage_two, own_answers)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start = partial(
         prepare,
@@ -246,7 +244,7 @@ def train(
         vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
         teaching=None if teacher is None else Teaching(teacher, stretch),
         unlabelled=Unlabelled(unlabelled or [], unlabelled_rows, unlabelled_task or []),
-        stage_two=going_on,
+        stage_two=None if stage_two is None else StageTwo(stage_two, own_answers),
         device=device,
     )
     shown = is_main() and not quiet

@@ -92,11 +92,11 @@ class Teaching:
     stretch: int = 1
 
 
-STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3), "elbert": (1.0, 1.0)}
+STAGE_TWO = {"deebert": (1.0, 1.0), "fastbert": (10.0, 5 / 3), "elbert": (1.0, 1.0), "pabee": (1.0, 1.0)}
 """Learning rate and length of a second stage, as multiples of the options' own.
 
 DeeBERT's released code repeats the first stage's; FastBERT's paper fine-tunes for 3 epochs at 2e-5 and
-distils for 5 at 2e-4. ELBERT's second stage is ours.
+distils for 5 at 2e-4. ELBERT's second stage is ours, and PABEE's with it.
 """
 
 
@@ -165,13 +165,12 @@ def prepare(
     costs: dict[str, Any] | None = None
     if stage_two is not None:
         backbone, tokenizer, facts, costs = _after(stage_two.folder, splits, "elbert")
-        if method in TWO_STAGES:
-            options = second_options(options, method)
     elif stage_one is None:
         vocabulary = vocabulary or Vocabulary()
         backbone, tokenizer, facts = _start(splits, config, options, init, tokenizer_folder, vocabulary)
     else:
         backbone, tokenizer, facts, costs = _after(stage_one, splits, "albert")
+    if start is not None:
         options = second_options(options, method)
     model = ExitModel(backbone, method, iterations, options.seed).to(place)
     facts |= {"method": method, "iterations": model.iterations}

@@ -8,16 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from elbert import options
-from elbert.bundled import BUNDLED
+from elbert.bundled import BUNDLED, BUNDLED_TASK
 from elbert.hints import hint
 from elbert.outputs import check_folder
 from elbert.progress import bars
 from elbert.results import deliver
 from golden_model.data.tables import Columns, load_dataset
 from golden_model.data.tasks import TASKS, check_source, find_task
-
-BUNDLED_TASK = "sst2"
-"""What the bundled model was trained on."""
 
 
 def exits(

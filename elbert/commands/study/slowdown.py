@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from elbert import options, policies
-from elbert.bundled import BUNDLED
+from elbert.bundled import BUNDLED, BUNDLED_TASK
 from elbert.hints import hint, hint_policy, hint_truncated
 from elbert.outputs import check_folder
 from elbert.progress import bars
 from elbert.results import deliver
 from golden_model.data.tables import Columns
 from golden_model.data.tasks import TASKS, check_source, find_task, open_data
-
-TASK = "sst2"
-"""What the bundled model was trained on."""
+from quant.studies.slowdown.defaults import CANDIDATES, CHANGED, OBJECTIVE, SIMILARITY
 
 POLICIES = "bias_1,entropy,patience"
 
@@ -30,7 +28,7 @@ def slowdown(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help=f"Dev split of a task: {', '.join(TASKS)}. By default {TASK}."),
+        typer.Option(help=f"Dev split of a task: {', '.join(TASKS)}. By default {BUNDLED_TASK}."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model folder (float, integer); by default the bundled one.")
@@ -48,15 +46,15 @@ def slowdown(
         str | None,
         typer.Option(help="Iterations at most, with commas between: 3,4,6,12. By default 2 to full depth."),
     ] = None,
-    changed: Annotated[float, typer.Option(help="Share of a sentence's words that may be changed.")] = 0.2,
-    candidates: Annotated[int, typer.Option(help="Nearest words tried for a word.")] = 20,
-    similarity: Annotated[float, typer.Option(help="Least cosine of a word and its substitute.")] = 0.3,
+    changed: Annotated[float, typer.Option(help="Share of a sentence's words to change at most.")] = CHANGED,
+    candidates: Annotated[int, typer.Option(help="Nearest words tried for a word.")] = CANDIDATES,
+    similarity: Annotated[float, typer.Option(help="Least cosine of word and substitute.")] = SIMILARITY,
     objective: Annotated[
         str,
         typer.Option(
             help="exit: the exit of each policy; uniform: equal probabilities at all exits (WAFFLE)."
         ),
-    ] = "exit",
+    ] = OBJECTIVE,
     keep_answer: Annotated[
         bool,
         typer.Option(
@@ -96,7 +94,7 @@ def slowdown(
     from quant.style import figure_suffixes
 
     if file is None and task is None:
-        task = TASK
+        task = BUNDLED_TASK
     columns = Columns(text_column, pair_column, label_column, header, encoding)
     check_source(file, task, columns)
     wanted = {

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from golden_model.progress import Bars, silent
 from quant.report.decisions.choose import evenly
-from quant.style import CLASSES, GREY, RIGHT, WRONG, paper_style, save_figure
+from quant.style import CLASSES, GREY, RIGHT, WRONG, save_figures
 
 WIDTH = 7.0
 """Inches: the text width of a page."""
@@ -41,15 +41,7 @@ def draw_all(
         suffixes: Of ``quant.style.SUFFIXES``.
         bars: Shows how far it is.
     """
-    written = []
-    with paper_style(), bars("figures", len(FIGURES) * len(suffixes)) as progress:
-        for name, draw in FIGURES.items():
-            figure = draw(data)
-            for suffix in suffixes:
-                written.append(Path(folder) / f"{name}{suffix}")
-                save_figure(figure, written[-1])
-                progress(1)
-    return written
+    return save_figures(FIGURES, data, folder, suffixes, bars)
 
 
 def _iterations(data: dict[str, Any]) -> range:

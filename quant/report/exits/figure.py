@@ -14,6 +14,9 @@ from quant.studies.exits.contenders import ALBERT, ELBERT, ELBERT_GOLDEN, LINES,
 from quant.studies.exits.figures import METRICS, draw_curves
 from quant.style import paper_style, save_figure
 
+DRAWN = (ELBERT, *LINES, ELBERT_GOLDEN, *OWN_POLICY, ALBERT)
+"""Curves of a panel, as far as they are there."""
+
 COLUMNS = 2
 """Panels side by side at most."""
 
@@ -31,14 +34,14 @@ def make_figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
     """A panel for every study, and one legend of all that is in any of them."""
     columns = min(COLUMNS, len(studies))
     rows = -(-len(studies) // columns)
-    lines = -(-11 // LEGEND_COLUMNS[columns])
+    lines = -(-(len(DRAWN) + 2) // LEGEND_COLUMNS[columns])  # oracle and full depth beside them
     figure = Figure(figsize=(5 * columns, 3.6 * rows + 0.2 * lines), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
     entries: dict[str, Artist] = {}
     for axes, study in zip(panels, studies, strict=False):
-        draw_curves(axes, study, [ELBERT, *LINES, ELBERT_GOLDEN, *OWN_POLICY, ALBERT], band=ELBERT)
+        draw_curves(axes, study, DRAWN, band=ELBERT)
         axes.set_title(f"{title_of(study['task'])}, {study['data']['samples']:,} sentences")
         axes.set_ylabel(METRICS[study["metric"]])
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

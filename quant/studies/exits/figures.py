@@ -29,7 +29,7 @@ from quant.studies.exits.contenders import (
     OWN_POLICY,
 )
 from quant.studies.exits.verdict import ABLATED, RIVALS, TITLES
-from quant.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, paper_style, save_figure
+from quant.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, save_figures
 
 STYLES: dict[str, dict[str, Any]] = {
     ELBERT: {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5},
@@ -77,15 +77,7 @@ def draw(
     drawn = {"pareto": _pareto, "differences": _differences, "exits": _exits}
     if result["quantisation"] is not None:
         drawn["quantisation"] = _confusions
-    paths = []
-    with paper_style(), bars("figures", len(drawn) * len(suffixes)) as progress:
-        for name, make in drawn.items():
-            figure = make(result)
-            for suffix in suffixes:
-                paths.append(folder / f"{name}{suffix}")
-                save_figure(figure, paths[-1])
-                progress(1)
-    return paths
+    return save_figures(drawn, result, folder, suffixes, bars)
 
 
 def _pareto(result: Mapping[str, Any]) -> Figure:

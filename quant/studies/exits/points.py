@@ -101,7 +101,7 @@ def _points(method: str, backend: str, outcomes: Outcomes, judge: Judge) -> list
         rows = torch.tensor([i for i, each in enumerate(variants) if each == variant])
         front = rows[pareto(scores[rows], costs[rows])]
         resampled = scores_many(outcomes.answers[front].long(), judge.labels, judge.classes, judge.weights)
-        resampled_costs = judge.resampled_mean(outcomes.macs(outcomes.exits[front]))
+        resampled_costs = judge.resampled_mean(outcomes.costs[front])
         for n, row in enumerate(front.tolist()):
             points[row] |= {
                 "pareto": True,

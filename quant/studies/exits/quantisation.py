@@ -81,7 +81,7 @@ def _compare(floating: Outcomes, golden: Outcomes, speedup: float, judge: Judge)
         "settings_compared": len(rows),
         "in_band": bool(len(in_band)),
         "speedup_macs_float": float(reached[rows].mean()),
-        "speedup_macs_golden": float((1 / golden.macs(golden.exits[rows]).mean(1)).mean()),
+        "speedup_macs_golden": float((1 / golden.costs[rows].mean(1)).mean()),
         "score_float": float(judge.score(floating.answers[rows]).mean()),
         "score_golden": float(judge.score(golden.answers[rows]).mean()),
         **{name: float(values.mean()) for name, values in per_sentence.items()},

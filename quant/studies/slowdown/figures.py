@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from golden_model.progress import Bars, silent
 from quant.studies.slowdown.run import TEXTS
-from quant.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, paper_style, save_figure
+from quant.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, save_figures
 
 STYLES: dict[str, dict[str, Any]] = {
     "clean": {"color": BLUE, "marker": "o"},
@@ -32,14 +32,7 @@ def draw(
 
     Per policy: mean cost and accuracy against the cap, and the exits without one.
     """
-    paths = []
-    with paper_style(), bars("figure", len(suffixes)) as progress:
-        figure = _figure(result)
-        for suffix in suffixes:
-            paths.append(folder / f"slowdown{suffix}")
-            save_figure(figure, paths[-1])
-            progress(1)
-    return paths
+    return save_figures({"slowdown": _figure}, result, folder, suffixes, bars)
 
 
 def _figure(result: Mapping[str, Any]) -> Figure:

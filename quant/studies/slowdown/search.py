@@ -19,6 +19,7 @@ from torch import Tensor
 from golden_model.evaluation.backends import Backend
 from golden_model.exits import Confidence, ExitPolicy, exit_iterations
 from golden_model.integer.model import Sentence
+from quant.studies.slowdown.defaults import CANDIDATES, CHANGED, OBJECTIVE, SIMILARITY
 from quant.studies.slowdown.neighbours import Neighbour, Neighbours
 from quant.studies.slowdown.words import Word, split_words, substitute
 
@@ -43,10 +44,10 @@ class SearchOptions:
         seed: Of the random control; the search itself draws nothing.
     """
 
-    changed: float = 0.2
-    candidates: int = 20
-    similarity: float = 0.3
-    objective: str = "exit"
+    changed: float = CHANGED
+    candidates: int = CANDIDATES
+    similarity: float = SIMILARITY
+    objective: str = OBJECTIVE
     keep_answer: bool = True
     seed: int = 0
 
