@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from golden_model.errors import PromiseBroken
 from golden_model.files import write_text
 from golden_model.locks import held
 from hw.synth.devices import Device, Resources, shortages, smallest_that_fits
+from hw.synth.script import yosys_script
 from hw.synth.tools import ShowPhase, ToolCrashed, run_tool
 
 if TYPE_CHECKING:
@@ -28,18 +28,6 @@ _NEXTPNR_NAMES = {"lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D
 ROUTERS = ("router1", "router2")
 """nextpnr's. router1 reaches a higher clock (the nano machine on a 25F: 78 against 65 MHz from one placement,
 in 144 against 111 s); router2 finishes where router1 does not (an 8x16 array)."""
-
-_SYNTHESIS = {
-    "abc9": ["synth_ecp5 -top top -json top.json"],
-    "abc": [
-        "synth_ecp5 -top top -run begin:map_luts",
-        "techmap -map +/lattice/latches_map.v",
-        "abc -dress -lut 4:7",
-        "clean",
-        "synth_ecp5 -top top -json top.json -run map_cells:",
-    ],
-}
-"""Yosys commands by technology mapper."""
 
 ShowStage = Callable[[str], None]
 
@@ -130,22 +118,6 @@ class Netlist:
 
     def _is_design(self, kind: str) -> bool:
         return kind in self._own
-
-
-def yosys_script(verilog: str, depth: int, mapper: str) -> str:
-    """Yosys commands from ``top.v``, whose text is given, to ``top.json``.
-
-    The design keeps a module of its own inside the harness, so that nothing is optimised across that border
-    and the harness can be counted apart; so do the design's parts down to ``depth`` levels.
-    """
-    keep = ["top.design", *_module_names(verilog, depth)]
-    marks = [f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep]
-    return "\n".join(["read_verilog top.v", *marks, *_SYNTHESIS[mapper], ""])
-
-
-def _module_names(verilog: str, depth: int) -> list[str]:
-    names = re.findall(r"^module \\(top\.design\.[^ ]+) ", verilog, re.MULTILINE)
-    return [name for name in names if name.count(".") <= depth + 1]
 
 
 def _critical_path(report: dict[str, Any], clock: str) -> list[str]:
