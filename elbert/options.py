@@ -52,6 +52,8 @@ AnswerFirstOption = Annotated[
 ]
 RunDirOption = Annotated[Path, typer.Option(help="Logs, traces, and waves of a failure go here.")]
 ArrayOption = Annotated[str, typer.Option(help="Multiplier array, ROWSxCOLUMNS: 4x4, 8x8, 8x16, 4x32 …")]
+BandwidthOption = Annotated[str, typer.Option(help="Of the memory, in bytes a cycle: 0.5, 4.3 …, unlimited.")]
+LatencyOption = Annotated[int, typer.Option(help="Of the memory, in cycles.")]
 
 PresetOption = Annotated[str, typer.Option(help=f"Geometry: {', '.join(PRESETS)}.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="A config.json instead of the preset.")]

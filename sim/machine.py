@@ -18,11 +18,12 @@ from golden_model.exits import ExitMode, FixedExitPolicy
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.model import GoldenModel, Sentence, SentenceResult, Trace
 from hw.accelerator import Accelerator
+from hw.cycles.memory import MemoryTiming
 from hw.emit import to_verilog
 from hw.engine.engine import TRACES
 from hw.image import Image, build_image
 from hw.params import Machine
-from sim.agents.system import system_sources
+from sim.agents.system import memory_plusargs, system_sources
 from sim.agents.trace import read_trace
 from sim.build import BuildOptions, build
 from sim.checker import Checker, Comparison
@@ -30,6 +31,7 @@ from sim.driver import policy_settings
 from sim.run import BenchResult, run_bench
 
 MEMORY_SLACK = 1 << 12
+DEFAULT_MEMORY = MemoryTiming()
 DEFAULT_WATCHDOG = 100_000_000
 """Cycles; far above the longest sentence of any preset."""
 BENCH = "sim.benches.machine_bench"
@@ -115,7 +117,7 @@ def simulate(
     jobs: Sequence[Job],
     *,
     seed: int = 1,
-    latency: int = 20,
+    memory: MemoryTiming = DEFAULT_MEMORY,
     stall_mode: int = 0,
     fast: bool = False,
     watchdog: int = DEFAULT_WATCHDOG,
@@ -134,7 +136,7 @@ def simulate(
         checkpoint: of the machine's geometry.
         jobs: the sentences.
         seed: of undefined values in the simulation.
-        latency: of the memory, in cycles.
+        memory: latency and bandwidth of the memory.
         stall_mode: of the memory, see sim/agents/axi_memory.v.
         fast: optimised build whose undefined values are zero.
         watchdog: cycles after which a sentence ends with error WATCHDOG.
@@ -182,7 +184,7 @@ def simulate(
                 build_options=options,
                 plusargs=[
                     f"+axi_image={_IMAGE}",
-                    f"+axi_latency={latency}",
+                    *memory_plusargs(memory),
                     *(f"+{name}_file={name}.bin" for name in TRACES),
                 ],
                 run_dir=folder,
@@ -195,7 +197,7 @@ def simulate(
         waves = bench.waves
         if unequal is not None and waves_on_failure:
             waves = _repeat_with_waves(
-                sources, folder, settings[unequal], stall_mode, seed, latency, timeout_s
+                sources, folder, settings[unequal], stall_mode, seed, memory, timeout_s
             )
         report = Report(collector.outcomes, bench, errors, waves, folder)
         if report.equal or run_dir is None:
@@ -231,7 +233,7 @@ def _repeat_with_waves(
     job: dict[str, int],
     stall_mode: int,
     seed: int,
-    latency: int,
+    memory: MemoryTiming,
     timeout_s: float,
 ) -> Path | None:
     """Runs one sentence again, with a VCD beside the first run's files; its path."""
@@ -248,7 +250,7 @@ def _repeat_with_waves(
         build_options=BuildOptions(trace=True),
         plusargs=[
             f"+axi_image=../{_IMAGE}",
-            f"+axi_latency={latency}",
+            *memory_plusargs(memory),
             "--trace-file",
             "waves.vcd",
         ],

@@ -12,6 +12,7 @@ from golden_model.evaluation.backends import model_folder
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from hw.arith.widths import ceil_div
+from hw.cycles.memory import MemoryTiming
 from hw.params import Machine
 from sim.machine import Job, Report, simulate
 
@@ -38,7 +39,7 @@ def run_preset(
     *,
     model: Path | None,
     seed: int,
-    latency: int,
+    memory: MemoryTiming,
     stall_mode: int,
     fast: bool,
     watchdog: int,
@@ -59,7 +60,7 @@ def run_preset(
         checkpoint,
         jobs,
         seed=seed,
-        latency=latency,
+        memory=memory,
         stall_mode=stall_mode,
         fast=fast,
         watchdog=watchdog,

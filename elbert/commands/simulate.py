@@ -34,7 +34,8 @@ def simulate(
         Path | None, typer.Option(help="Model folder, instead of random integers of the preset.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of checkpoint, tokens and undefined values.")] = 1,
-    latency: Annotated[int, typer.Option(min=1, help="Of the memory, in cycles.")] = 20,
+    bandwidth: options.BandwidthOption = "unlimited",
+    latency: options.LatencyOption = 20,
     stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
     fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
     watchdog: Annotated[
@@ -47,13 +48,15 @@ def simulate(
     """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went."""
     from golden_model.errors import PromiseBroken
     from golden_model.provenance import header
+    from hw.cycles.memory import MemoryTiming, parse_bandwidth
     from sim.performance import performance_rows, run_preset
 
     options.use_threads(threads)
     rows, columns = parse_array(array)
     counts = parse_lengths(lengths)
+    memory = MemoryTiming(latency, parse_bandwidth(bandwidth))
     report, machine, sha256 = run_preset(
-        preset, rows, columns, counts, model=model, seed=seed, latency=latency,
+        preset, rows, columns, counts, model=model, seed=seed, memory=memory,
         stall_mode=stall_mode, fast=fast, watchdog=watchdog, run_dir=run_dir,
     )  # fmt: skip
     table = performance_rows(report, machine)

@@ -6,6 +6,8 @@
 // Bursts: INCR, full width, up to 256 beats; QUEUE of them may be outstanding and are answered in order. The first beat
 // of a burst is on the bus LATENCY clocks after its address was taken, later if earlier bursts are still being sent;
 // +axi_latency=N overrides LATENCY without a new build.
+// +axi_bandwidth_bytes=N +axi_bandwidth_cycles=D: N bytes in D cycles at most, through a bucket that holds one beat. After
+// a pause beat n (from 0) is on the bus floor(n * BYTES * D / N) clocks after beat 0. Without them: a beat per clock.
 // SLVERR for every beat past SIZE_BYTES or in [error_base, error_base + error_size). `hang` stops all data while high.
 // `stall_mode` delays both channels: 0 never, 1 at random, 2 in bursts, 3 every other clock.
 // `poke_*` writes one aligned 32-bit word per clock (little-endian), for what the host puts into memory at run time.
@@ -57,10 +59,14 @@ module axi_memory #(
     reg [DATA_WIDTH-1:0] memory [0:WORDS-1];
 
     reg [8*1024-1:0] image;
-    integer file, got, latency, strict;
+    integer file, got, latency, strict, rate_bytes, rate_cycles;
     initial begin
         if (!$value$plusargs("axi_latency=%d", latency)) latency = LATENCY;
         if (!$value$plusargs("axi_strict=%d", strict)) strict = STRICT;
+        if (!$value$plusargs("axi_bandwidth_bytes=%d", rate_bytes)) rate_bytes = BYTES;
+        if (!$value$plusargs("axi_bandwidth_cycles=%d", rate_cycles)) rate_cycles = 1;
+        if (rate_bytes < 1 || rate_cycles < 1)
+            $fatal(1, "axi_memory: bandwidth of %0d bytes in %0d cycles", rate_bytes, rate_cycles);
         if (DATA_WIDTH < 32 || DATA_WIDTH > 1024 || DATA_WIDTH != 8 << SHIFT)
             $fatal(1, "axi_memory: DATA_WIDTH %0d is not a power of two in 32..1024", DATA_WIDTH);
         if (latency < 1) $fatal(1, "axi_memory: latency %0d is below 1", latency);
@@ -115,7 +121,12 @@ module axi_memory #(
     wire in_window = (beat_address - error_base) < error_size;
     wire beat_last = beat == queue_length[head[QUEUE_BITS-1:0]];
     wire due = !empty && now >= queue_due[head[QUEUE_BITS-1:0]];
-    wire send = due && !hang && !stall_data && (!valid || m_axi__rready);
+    // The bucket, in 1/rate_cycles of a byte. What is left over a beat is kept, or fractions of a byte would be lost.
+    reg [63:0] credit;
+    wire [63:0] price = BYTES * {32'd0, rate_cycles};
+    wire [63:0] most = price + {32'd0, rate_bytes} - 64'd1;
+    wire send = due && !hang && !stall_data && (!valid || m_axi__rready) && credit >= price;
+    wire [63:0] filled = credit - (send ? price : 64'd0) + {32'd0, rate_bytes};
 
     genvar b;
     generate
@@ -148,7 +159,7 @@ module axi_memory #(
     initial begin
         head = 0; tail = 0; now = 0; beat = 0; valid = 0; last = 0; id = 0; response = 0;
         protocol_error = 0; bursts = 0; beats = 0; random = 32'h2545f491; toggle = 0; burst_clock = 0;
-        address_open = 0; was_waiting = 0; was_address = 0; was_rest = 0;
+        address_open = 0; was_waiting = 0; was_address = 0; was_rest = 0; credit = 64'd1 << 62;
     end
 
     always @(posedge clk) begin
@@ -156,6 +167,7 @@ module axi_memory #(
         random <= random_b ^ (random_b << 5);
         toggle <= !toggle;
         burst_clock <= burst_clock + 1;
+        credit <= filled < most ? filled : most;
         // Inputs are random until the bench has spoken, which its start does before the second clock.
         if (poke_valid && now > 1) begin
             if (poke_word >= WORDS) $fatal(1, "axi_memory: poke address %h is out of range", poke_address);

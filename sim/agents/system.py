@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hw.cycles.memory import MemoryTiming
+
 _FOLDER = Path(__file__).parent
 
 MEMORY_PORTS = (
@@ -90,6 +92,17 @@ async def start(dut: Any, **inputs: int) -> None:
     await clock.start(dut)
 
 
+def memory_plusargs(timing: MemoryTiming) -> list[str]:
+    """Arguments of a simulation that give its memory this timing."""
+    arguments = [f"+axi_latency={timing.latency}"]
+    if timing.bandwidth is not None:
+        arguments += [
+            f"+axi_bandwidth_bytes={timing.bandwidth.numerator}",
+            f"+axi_bandwidth_cycles={timing.bandwidth.denominator}",
+        ]
+    return arguments
+
+
 def _range(width: int) -> str:
     return f"[{width - 1}:0] " if width > 1 else ""
 
@@ -110,7 +123,7 @@ def system_sources(
         module: its top module. With ports ``m_axi__*`` it gets the memory, with ``trace__*`` the monitor,
             with several groups ``trace_NAME__*`` one each, whose file is ``+trace_NAME_file=FILE``.
         memory_bytes: size of the memory, a multiple of the bus width.
-        latency: clocks from an address to its first beat; ``+axi_latency=N`` overrides it.
+        latency: clocks from an address to its first beat; :func:`memory_plusargs` overrides it.
         strict: a broken AXI rule ends the simulation, else it only raises ``protocol_error``;
             ``+axi_strict=0`` or ``1`` overrides it.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hw.cycles.memory import MemoryTiming, format_bandwidth, parse_bandwidth
 from hw.emit import to_verilog
 from sim import agents
 from sim.agents.lanes import pack, unpack
 from sim.agents.stall import STALL_MATRIX, STALLS, stall_pattern
-from sim.agents.system import module_ports, system_sources
+from sim.agents.system import memory_plusargs, module_ports, system_sources
 from sim.agents.trace import read_trace, unpack_lanes
 from sim.benches.agents.axi_probe import AxiProbe
 from sim.benches.agents.register_file import RegisterFile
@@ -115,7 +118,16 @@ def test_stream_sink_gives_up_at_its_limit():
 
 
 def _run_probe(
-    tmp_path, width, commands, *, image=None, strict=True, memory_bytes=1 << 16, latency=8, **args
+    tmp_path,
+    width,
+    commands,
+    *,
+    image=None,
+    strict=True,
+    memory_bytes=1 << 16,
+    latency=8,
+    bandwidth=None,
+    **args,
 ):
     """Runs AxiProbe over ``commands`` (address, beats); returns the result, the trace and the image."""
     if image is None:
@@ -132,7 +144,7 @@ def _run_probe(
         plusargs=[
             f"+axi_image={tmp_path / 'image.bin'}",
             f"+trace_file={tmp_path / 'trace.bin'}",
-            f"+axi_latency={latency}",
+            *memory_plusargs(MemoryTiming(latency, bandwidth)),
             f"+axi_strict={int(strict)}",
         ],
         run_dir=tmp_path,
@@ -212,6 +224,45 @@ def test_latency_is_what_the_parameter_says(tmp_path, latency):
     assert int(one.cycle[0]) - int(base.cycle[0]) == latency - 2
 
 
+@pytest.mark.parametrize("text", ["0.5", "2", "4.3", "7/3", "8", "100", "unlimited"])
+def test_bandwidth_is_exact_to_the_cycle(tmp_path, text):
+    bandwidth = parse_bandwidth(text)
+    _, trace, image = _run_probe(tmp_path, 64, [(0, 40), (1024, 24), (512, 1)], bandwidth=bandwidth)
+    np.testing.assert_array_equal(
+        trace.lanes(8, signed=False), _expected(image, 64, [(0, 40), (1024, 24), (512, 1)])
+    )
+    per_beat = 1 if bandwidth is None else max(1, 8 / bandwidth)
+    cycles = trace.cycle.astype(np.int64) - int(trace.cycle[0])
+    assert cycles.tolist() == [math.floor(n * per_beat) for n in range(65)]
+
+
+def test_a_pause_saves_one_beat_and_no_more(tmp_path):
+    # The latency of 200 clocks is the pause before the first beat: long enough for many, were they saved.
+    bandwidth = Fraction(2)
+    _, slow, _ = _run_probe(tmp_path, 64, [(0, 4)], latency=200, bandwidth=bandwidth)
+    _, free, _ = _run_probe(tmp_path, 64, [(0, 4)], latency=200)
+    assert int(slow.cycle[0]) == int(free.cycle[0])
+    assert np.diff(slow.cycle.astype(np.int64)).tolist() == [4, 4, 4]
+
+
+def test_bandwidths_are_read_and_refused():
+    assert parse_bandwidth("4.3") == Fraction(43, 10)
+    assert parse_bandwidth(" Unlimited ") is None
+    for value in (None, Fraction(1, 2), Fraction(43, 10), Fraction(1, 3), Fraction(1024)):
+        assert parse_bandwidth(format_bandwidth(value)) == value
+    for text in ("", "fast", "-1", "nan", "inf", "1e3", "1/0", "0x10", "1 2"):
+        with pytest.raises(ValueError, match=r"bandwidth .* bytes a cycle"):
+            parse_bandwidth(text)
+    with pytest.raises(ValueError, match=r"bandwidth 0 is outside 0 \(exclusive\) to 1024"):
+        parse_bandwidth("0.0")
+    with pytest.raises(ValueError, match="1025"):
+        parse_bandwidth("1025")
+    with pytest.raises(ValueError, match="denominator above 1000000"):
+        parse_bandwidth("0.12345678")
+    with pytest.raises(ValueError, match=r"latency 0 is outside 1\.\.1048576"):
+        MemoryTiming(latency=0)
+
+
 def test_pokes_change_single_words(tmp_path):
     pokes = [[4, 0x11223344], [0x100, 0xAABBCCDD], [0x10C, 0x01020304]]
     _, trace, image = _run_probe(tmp_path, 128, [(0, 2), (256, 1)], pokes=pokes)
@@ -256,8 +307,6 @@ def test_image_and_latency_are_checked(tmp_path):
         _run_probe(tmp_path, 64, [(0, 1)], image=np.zeros(65544, np.uint8))
     with pytest.raises(BenchFailure, match="no multiple"):
         _run_probe(tmp_path, 64, [(0, 1)], image=np.zeros(4, np.uint8))
-    with pytest.raises(BenchFailure, match="latency 0 is below 1"):
-        _run_probe(tmp_path, 64, [(0, 1)], latency=0)
     text = to_verilog(AxiProbe(64), "probe")
     with pytest.raises(BenchFailure, match="cannot open the image"):
         run_bench(
@@ -268,6 +317,20 @@ def test_image_and_latency_are_checked(tmp_path):
             plusargs=["+axi_image=nowhere.bin"],
             waves_on_failure=False,
         )
+    for argument, message in (
+        ("+axi_latency=0", "latency 0 is below 1"),
+        ("+axi_bandwidth_bytes=0", "bandwidth of 0 bytes in 1 cycles"),
+        ("+axi_bandwidth_cycles=0", "bandwidth of 8 bytes in 0 cycles"),
+    ):
+        with pytest.raises(BenchFailure, match=message):
+            run_bench(
+                sources=system_sources(text, "probe", memory_bytes=1 << 16),
+                top="system",
+                test_module="sim.benches.agents.axi_bench",
+                test_args={"commands": []},
+                plusargs=[argument],
+                waves_on_failure=False,
+            )
 
 
 # --- system wrapper and trace reader ---
