@@ -23,6 +23,7 @@ from hw.emit import to_verilog
 from hw.engine.engine import TRACES
 from hw.image import Image, build_image
 from hw.params import Machine
+from sim.agents.activity import ACTIVITY_ARGUMENT, ACTIVITY_FILE, Activity, read_activity, with_activity
 from sim.agents.system import memory_plusargs, system_sources
 from sim.agents.trace import read_trace
 from sim.build import BuildOptions, build
@@ -72,6 +73,8 @@ class Report:
     errors: list[str] = field(default_factory=list)
     waves: Path | None = None
     """VCD of the repeated failure."""
+    activity: dict[int, Activity] = field(default_factory=dict)
+    """By sentence, where it was asked for."""
     folder: Path | None = None
     """The run's own, below ``run_dir``: log, image, traces, waves; None, and no waves, where it is gone."""
 
@@ -128,6 +131,7 @@ def simulate(
     image: Image | None = None,
     overrides: dict[str, int] | None = None,
     on_sentence: Callable[[int, Outcome], None] | None = None,
+    activity: bool = False,
 ) -> Report:
     """Runs the jobs on the simulated accelerator and compares every named tensor with the golden model.
 
@@ -148,6 +152,7 @@ def simulate(
         image: replaces the generated memory image (fault planting).
         overrides: registers written with other values than the jobs say (fault planting).
         on_sentence: called as soon as a sentence was simulated and compared, with its number.
+        activity: record what array and bus did when.
 
     Raises:
         ValueError: a job is longer than the machine allows, or the geometries differ.
@@ -167,6 +172,8 @@ def simulate(
         for number, job in enumerate(jobs)
     ]
     sources = sources or accelerator_system(machine, memory_size(image))
+    if activity:
+        sources = with_activity(sources)
     options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions()
     build(sources, top="system", options=options)  # what does not build leaves no folder
     with _private_folder(run_dir) as folder:
@@ -186,6 +193,7 @@ def simulate(
                     f"+axi_image={_IMAGE}",
                     *memory_plusargs(memory),
                     *(f"+{name}_file={name}.bin" for name in TRACES),
+                    *([ACTIVITY_ARGUMENT] if activity else []),
                 ],
                 run_dir=folder,
                 check=False,
@@ -199,11 +207,12 @@ def simulate(
             waves = _repeat_with_waves(
                 sources, folder, settings[unequal], stall_mode, seed, memory, timeout_s
             )
-        report = Report(collector.outcomes, bench, errors, waves, folder)
+        done = read_activity(folder / ACTIVITY_FILE) if activity else {}
+        report = Report(collector.outcomes, bench, errors, waves, done, folder)
         if report.equal or run_dir is None:
             shutil.rmtree(folder)
             gone = dataclasses.replace(bench, log=None, run_dir=None, waves=None)
-            report = Report(collector.outcomes, gone, errors)
+            report = Report(collector.outcomes, gone, errors, activity=done)
         return report
 
 
