@@ -67,6 +67,10 @@ class VectorPath(wiring.Component):
             raise ValueError(f"norm_latency {norm_latency} is below {self.RESIDUAL_STAGES}")
         self.machine = machine
         self.norm_latency = norm_latency
+        self._requantizers = [
+            Requantizer(machine.technology, high_in_logic=machine.requantizer_high_in_logic)
+            for _ in range(machine.rows)
+        ]
         p, q = machine.rows, machine.columns
         group = bits_for_index(machine.groups)
         bytes_ = data.ArrayLayout(unsigned(OPERAND_BITS), p)
@@ -120,6 +124,21 @@ class VectorPath(wiring.Component):
                 **({"trace": Out(TracePort(p))} if machine.trace else {}),
             }
         )
+
+    @property
+    def column_latency(self) -> int:
+        """Cycles from a column's ``shift`` to its write (to its ``score_valid``)."""
+        return self._requantizers[0].latency + 3
+
+    @property
+    def residual_latency(self) -> int:
+        """Cycles from a column's ``shift`` to the write of its residual sum; ``norm_request`` follows it."""
+        return self._requantizers[0].latency + 1 + self.norm_latency
+
+    @property
+    def idle_latency(self) -> int:
+        """Cycles from a column's ``shift`` to the first in which it does not keep ``busy`` high."""
+        return self.residual_latency + 3
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
@@ -204,8 +223,7 @@ class VectorPath(wiring.Component):
         score_channel = Signal(CHANNEL)
         m.d.comb += score_channel.eq(self.attention_parameters[0][:CHANNEL_BITS])
         values = []
-        for lane in range(p):
-            requantizer = Requantizer(machine.technology, high_in_logic=machine.requantizer_high_in_logic)
+        for lane, requantizer in enumerate(self._requantizers):
             m.submodules[f"requantizer_{lane}"] = requantizer
             channel = Signal(CHANNEL, name=f"channel_{lane}", reset_less=True)
             total = Signal(signed(ACCUMULATOR_BITS), name=f"total_{lane}", reset_less=True)

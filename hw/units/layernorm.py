@@ -163,6 +163,11 @@ class LayerNorm(wiring.Component):
         return 1 + 1 + self._lane.latency + self.cycles_per_feature - 1
 
     @property
+    def first_read_latency(self) -> int:
+        """Cycles from a ``start`` to its first ``read_enable``, if no pass is under way then."""
+        return Statistics.LATENCY + RowFinisher(self._lanes, self._sizes).latency + 2
+
+    @property
     def cycles_per_feature(self) -> int:
         """Cycles from one read to the next."""
         return self._lanes // self._normalize_lanes

@@ -87,6 +87,16 @@ class RowFinisher(wiring.Component):
             }
         )
 
+    @property
+    def latency(self) -> int:
+        """Cycles from ``start`` to ``done`` where every request is granted at once."""
+        s1_bits = len(Signal(sum_layout(self._features)["s1"].shape))
+        # request, fetch, magnitude, triple, a cycle per radix-4 digit, subtract, clamp, offer
+        variance = 7 + (s1_bits + s1_bits % 2) // 2
+        # take, normalise, load, a cycle per bit, write
+        root = 3 + len(self.NORMALIZE_STEPS) + self.ROOT_STEPS
+        return variance + (self._lanes - 1) * max(variance, root) + root
+
     def elaborate(self, platform):
         m = Module()
         width = variance_bits(self._features)
