@@ -1,0 +1,30 @@
+"""Fetcher in Verilator against the list of reads that the memory image is laid out by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hw.engine.fetcher import Fetcher
+from hw.params import Machine
+from sim.run import run_component
+
+
+@pytest.mark.parametrize(
+    ("geometry", "rows", "columns"),
+    [("nano", 4, 4), ("nano", 2, 8), ("nano", 4, 16), ("odd", 4, 8), ("long", 1, 16)],
+)
+def test_every_beat_goes_to_its_place(
+    make_machine: Callable[[str, int, int], Machine], geometry: str, rows: int, columns: int
+) -> None:
+    machine = make_machine(geometry, rows, columns)
+    result = run_component(
+        Fetcher(machine),
+        f"fetcher_{machine.model.hidden_size}_{rows}x{columns}",
+        "sim.benches.fetcher_bench",
+        test_args={"machine": machine.model_dump(mode="json")},
+        seed=columns,
+    )
+    assert len(result.tests) == 3
+    assert set(result.metrics["writes"]) == {"bank", "header", "norm", "table", "attention"}
