@@ -79,7 +79,11 @@ class Engine(wiring.Component):
             machine.normalize_lanes,
             machine.technology,
         )
-        self.vector_path = VectorPath(machine, norm_latency=self.layernorm.read_to_write_latency)
+        self.vector_path = VectorPath(
+            machine,
+            norm_latency=self.layernorm.read_to_write_latency,
+            drain_lead=self.array.shift_latency - 1,
+        )
         self.softmax = Softmax(p, model.max_position_embeddings)
         self.activation_table = ActivationTable(p)
         self.embedding = EmbeddingUnit(model, p, machine.axi_bits)
@@ -252,7 +256,7 @@ class Engine(wiring.Component):
         step = sequencer.step
         closing, closed_tile = step.valid & step.last, sequencer.tile
         on_the_way = [closing]
-        for i in range(OPERAND_STAGES + array.latency):
+        for i in range(OPERAND_STAGES + array.latency - vector.drain_lead):
             valid_later = Signal(name=f"closing_{i}")
             tile_later = Signal.like(sequencer.tile, name=f"tile_{i}", reset_less=True)
             m.d.sync += [valid_later.eq(closing), tile_later.eq(closed_tile)]

@@ -24,6 +24,7 @@ from hw.arith.requantizer import Requantizer
 from hw.arith.rounding import saturate, saturate_signed
 from hw.arith.widths import bits_for_index
 from hw.channel import CHANNEL, CHANNEL_BITS, CHANNEL_WORD_BITS
+from hw.engine.drain import Drain
 from hw.engine.fetcher import HEADER_SLOTS
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
@@ -41,8 +42,8 @@ class VectorPath(wiring.Component):
     Members
     -------
     tile_valid, tile : In
-        A tile's destination in the cycle in which its sums are in the drain buffer.
-    column, shift : the drain buffer
+        A tile's destination, ``drain_lead`` cycles before its sums are in the drain buffer.
+    column, shift : the drain buffer, which moves on ``drain_lead`` + 1 cycles after ``shift``
     header_write_* : channel parameters of weight tiles
     attention_parameters : In
     row_multiplier, row_shift : In
@@ -62,11 +63,12 @@ class VectorPath(wiring.Component):
 
     RESIDUAL_STAGES = 3
 
-    def __init__(self, machine: Machine, *, norm_latency: int) -> None:
+    def __init__(self, machine: Machine, *, norm_latency: int, drain_lead: int) -> None:
         if norm_latency < self.RESIDUAL_STAGES:
             raise ValueError(f"norm_latency {norm_latency} is below {self.RESIDUAL_STAGES}")
         self.machine = machine
         self.norm_latency = norm_latency
+        self.drain_lead = drain_lead
         self._requantizers = [
             Requantizer(machine.technology, high_in_logic=machine.requantizer_high_in_logic)
             for _ in range(machine.rows)
@@ -128,12 +130,12 @@ class VectorPath(wiring.Component):
     @property
     def column_latency(self) -> int:
         """Cycles from a column's ``shift`` to its write (to its ``score_valid``)."""
-        return self._requantizers[0].latency + 3
+        return self.drain_lead + self._requantizers[0].latency + 3
 
     @property
     def residual_latency(self) -> int:
         """Cycles from a column's ``shift`` to the write of its residual sum; ``norm_request`` follows it."""
-        return self._requantizers[0].latency + 1 + self.norm_latency
+        return self.drain_lead + self._requantizers[0].latency + 1 + self.norm_latency
 
     @property
     def idle_latency(self) -> int:
@@ -147,27 +149,15 @@ class VectorPath(wiring.Component):
         busy: list[Signal] = []
 
         # -- drain: which column leaves the buffer this cycle -------------------------------------
-        held, tile = Signal.like(self.tile), Signal.like(self.tile)
-        running = Signal()
-        count, position = Signal(range(p + q + 1)), Signal(range(p + q + 1))
-        rowwise, preload, draining = Signal(), Signal(), Signal()
-        with m.If(self.tile_valid):
-            m.d.sync += held.eq(self.tile)
+        m.submodules.drain = drain = Drain(machine, self.drain_lead)
+        leaving = drain.column
+        tile, column = leaving.tile, leaving.column
         m.d.comb += [
-            tile.eq(Mux(self.tile_valid, self.tile, held)),
-            position.eq(Mux(self.tile_valid, 0, count)),
-            rowwise.eq(tile.post == Post.VALUE),
-            preload.eq((self.tile_valid | running) & rowwise & (position < p)),
-            draining.eq((self.tile_valid | running) & ~preload),
-            self.shift.eq(draining),
+            drain.tile_valid.eq(self.tile_valid),
+            drain.tile.eq(self.tile),
+            self.shift.eq(drain.shift),
         ]
-        column = Signal(range(q))
-        m.d.comb += column.eq(position - Mux(rowwise, p, 0))
-        m.d.sync += [
-            count.eq(position + 1),
-            running.eq((self.tile_valid | running) & (position + 1 != tile.columns + Mux(rowwise, p, 0))),
-        ]
-        busy += [self.tile_valid, running]
+        busy.append(drain.busy)
 
         # -- stage 1: sums, channel parameters, partial sums ---------------------------------------
         m.submodules.headers = headers = WordMemory(unsigned(CHANNEL_BITS), HEADER_SLOTS * q)
@@ -175,7 +165,9 @@ class VectorPath(wiring.Component):
             headers.write_enable.eq(self.header_write_enable),
             headers.write_address.eq(self.header_write_slot * q + self.header_write_index),
             headers.write_data.eq(self.header_write_data),
-            headers.read_address.eq(tile.slot * q + Mux(preload, tile.group * p + position, column)),
+            headers.read_address.eq(
+                tile.slot * q + Mux(leaving.preload, tile.group * p + leaving.lane, column)
+            ),
         ]
         partial_depth = machine.token_blocks * q
         m.submodules.partial_sums = partial = WordMemory(
@@ -194,11 +186,11 @@ class VectorPath(wiring.Component):
         lane_1 = Signal(range(max(2, p)), reset_less=True)
         m.d.sync += [
             sums_1.eq(self.column),
-            valid_1.eq(draining),
-            preload_1.eq(preload),
+            valid_1.eq(leaving.valid),
+            preload_1.eq(leaving.preload),
             tile_1.eq(tile),
             column_1.eq(column),
-            lane_1.eq(position),
+            lane_1.eq(leaving.lane),
             partial_address_1.eq(partial_address),
         ]
         busy += [valid_1, preload_1]

@@ -1,6 +1,7 @@
 """The array against the exact integer matrix product: tiles back to back and with holes in them.
 
-Arguments (``bench_args``): rows, columns, latency, tiles, holes (chance of an idle cycle within a tile).
+Arguments (``bench_args``): rows, columns, latency, shift_latency, tiles, holes (chance of an idle cycle
+within a tile).
 Reported: tiles checked, and the largest absolute sum seen.
 """
 
@@ -46,6 +47,7 @@ async def equals_the_matrix_product(dut: Any) -> None:
 
     expected: list[np.ndarray] = []
     closed: list[int] = []
+    pauses: list[int] = []  # cycles from a tile's sums to the first move
     cycle = 0
     largest = 0
     checked = 0
@@ -55,11 +57,14 @@ async def equals_the_matrix_product(dut: Any) -> None:
         for number in range(args["tiles"]):
             kind = KINDS[number % len(KINDS)]
             # A tile may not close before the buffer of the one before is empty.
-            depth = int(
-                rng.choice([columns, columns + 1, 3 * columns, 200 if kind == "extremes" else columns + 7])
-            )
+            pause = 0 if coin.random() < 0.7 else coin.randrange(rows + 1)
+            floor = columns + (pauses[-1] if pauses else 0)
+            depth = int(rng.choice([floor, floor + 1, 3 * floor, floor + 7]))
+            if number % (2 * len(KINDS)) == KINDS.index("extremes"):
+                depth = 200
             row, column = make_tile(rng, rows, columns, depth, kind)
             expected.append(row.T @ column)
+            pauses.append(pause)
             for k in range(depth):
                 while coin.random() < args["holes"]:
                     dut.valid.value = 0
@@ -76,6 +81,19 @@ async def equals_the_matrix_product(dut: Any) -> None:
                 await edge
             closed.append(cycle)
         dut.valid.value = 0
+
+    async def shift() -> None:
+        """Moves so that they take effect, one column a cycle, ``pause`` cycles after each tile's load."""
+        moves: set[int] = set()
+        seen = 0
+        while True:
+            await edge
+            for number in range(seen, len(closed)):
+                first = closed[number] + latency + pauses[number] - args["shift_latency"]
+                moves |= set(range(first + 1, first + columns))
+            seen = len(closed)
+            moves.discard(cycle)
+            dut.shift.value = int(cycle + 1 in moves)  # until the next edge
 
     async def drain() -> None:
         nonlocal cycle, largest, checked
@@ -96,13 +114,14 @@ async def equals_the_matrix_product(dut: Any) -> None:
                 got = unpack(int(dut.column.value), ACCUMULATOR_BITS, rows)
                 want = expected[checked][:, position].tolist()
                 assert got == want, f"tile {checked}, column {position}: {got}, expected {want}"
-                position += 1
+                position += cycle >= loaded_at + pauses[checked]
                 if position == columns:
                     largest = max(largest, int(np.abs(expected[checked]).max()))
                     checked += 1
-            dut.shift.value = 1
 
     feeding = cocotb.start_soon(feed())
+    shifting = cocotb.start_soon(shift())
     await drain()
     await feeding
+    shifting.cancel()
     report(checked=checked, largest=largest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from golden_model.integer.ops.table import activation_table
@@ -12,10 +10,8 @@ from hw.engine.array import Array
 from hw.units.activation_table import ActivationTable
 from hw.units.layernorm import LayerNorm
 from hw.units.softmax import Softmax
-from sim import benches
+from sim.ecp5 import ECP5_CELLS
 from sim.run import run_component
-
-ECP5_CELL = {"mult18x18d.v": (Path(benches.__file__).parent / "mult18x18d.v").read_text()}
 
 
 @pytest.mark.parametrize("high_in_logic", [False, True])
@@ -26,7 +22,7 @@ def test_requantizer(technology: str, high_in_logic: bool) -> None:
         block,
         f"requantizer_{technology}_{int(high_in_logic)}",
         "sim.benches.requantizer_bench",
-        extra_sources=ECP5_CELL if technology == "ecp5" else None,
+        extra_sources=ECP5_CELLS if technology == "ecp5" else None,
         test_args={"latency": block.latency, "count": 4000},
         seed=11,
     )
@@ -106,7 +102,7 @@ def test_layernorm(
         block,
         f"layernorm_{lanes}_{max(sizes)}_{normalize_lanes}_{technology}",
         "sim.benches.layernorm_bench",
-        extra_sources=ECP5_CELL if technology == "ecp5" else None,
+        extra_sources=ECP5_CELLS if technology == "ecp5" else None,
         test_args={
             "lanes": lanes,
             "sizes": list(sizes),
@@ -125,7 +121,13 @@ def test_layernorm(
 
 @pytest.mark.parametrize(
     ("rows", "columns", "technology", "holes"),
-    [(4, 4, "generic", 0.0), (2, 8, "generic", 0.3), (4, 4, "ecp5", 0.1)],
+    [
+        (4, 4, "generic", 0.0),
+        (2, 8, "generic", 0.3),
+        (8, 16, "generic", 0.1),
+        (1, 4, "ecp5", 0.1),
+        (4, 8, "ecp5", 0),
+    ],
 )
 def test_array(rows: int, columns: int, technology: str, holes: float) -> None:
     block = Array(rows, columns, technology)
@@ -133,8 +135,15 @@ def test_array(rows: int, columns: int, technology: str, holes: float) -> None:
         block,
         f"array_{rows}_{columns}_{technology}",
         "sim.benches.array_bench",
-        extra_sources=ECP5_CELL if technology == "ecp5" else None,
-        test_args={"rows": rows, "columns": columns, "latency": block.latency, "tiles": 60, "holes": holes},
+        extra_sources=ECP5_CELLS if technology == "ecp5" else None,
+        test_args={
+            "rows": rows,
+            "columns": columns,
+            "latency": block.latency,
+            "shift_latency": block.shift_latency,
+            "tiles": 60,
+            "holes": holes,
+        },
         seed=rows + columns,
     )
     assert result.metrics["checked"] == 60
