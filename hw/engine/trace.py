@@ -5,15 +5,32 @@ from __future__ import annotations
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from golden_model.config import ElbertConfig
 from golden_model.numerics import RESIDUAL_BITS
+from hw.arith.widths import bits_for_index
 from hw.engine.program import Post
 from hw.enumeration import hardware_enum
+from hw.params import ARRAY_COLUMNS
 
-TAG_BITS = 8
-BLOCK_BITS = 8
-POSITION_BITS = 16
-HEAD_SHIFT = 9
-"""Scores and exponentials: position = head << 9 | key."""
+
+def _largest(name: str) -> int:
+    """The geometry's bound of that name."""
+    return next(int(bound.le) for bound in ElbertConfig.model_fields[name].metadata if hasattr(bound, "le"))
+
+
+# Wide enough for every legal machine, whatever its geometry.
+HEAD_SHIFT = bits_for_index(_largest("max_position_embeddings"))
+"""Scores and exponentials: position = head << HEAD_SHIFT | key."""
+BLOCK_BITS = bits_for_index(_largest("max_position_embeddings"))
+"""A token block of an array of one row holds one token."""
+POSITION_BITS = max(
+    bits_for_index(max(_largest("hidden_size"), _largest("intermediate_size"))),
+    HEAD_SHIFT + bits_for_index(_largest("num_attention_heads")),
+    bits_for_index(_largest("hidden_size") // min(ARRAY_COLUMNS) * _largest("max_position_embeddings")),
+)
+"""A feature, a head and a key, or an address of the value memory."""
+TAG_BITS = 32 - BLOCK_BITS - POSITION_BITS
+"""Tag, block and position fill one 32-bit word of the trace's file."""
 LANE_BITS = RESIDUAL_BITS
 
 
@@ -27,11 +44,11 @@ TraceTag = hardware_enum(
 
 
 class TracePort(wiring.Signature):
-    """One record per cycle: P lanes of 18 bits, sign-extended, at ``index`` = block << 16 | position.
+    """One record per cycle: P lanes of 18 bits, sign-extended.
 
-    position is the feature; head << 9 | key for scores and exponentials; the value memory's
-    address for VALUE, whose lanes are features; feature of one lane for EMBEDDING_SUM, whose
-    other lanes are 0.
+    ``index`` is block << POSITION_BITS | position. position is the feature; head << HEAD_SHIFT | key for
+    scores and exponentials; the value memory's address for VALUE, whose lanes are features; feature of
+    one lane for EMBEDDING_SUM, whose other lanes are 0.
     """
 
     def __init__(self, lanes: int) -> None:

@@ -158,7 +158,10 @@ def system_sources(
         sources["axi_memory.v"] = (_FOLDER / "axi_memory.v").read_text()
         outer += own
     for number, prefix in enumerate(prefixes):
-        values = {"DATA_BITS": ports[f"{prefix}__data"].width, "FILE_ARGUMENT": f'"{prefix}_file=%s"'}
+        values = {
+            f"{part.upper()}_BITS": ports[f"{prefix}__{part}"].width for part in ("tag", "index", "data")
+        }
+        values["FILE_ARGUMENT"] = f'"{prefix}_file=%s"'
         pins = {"clk": "clk"} | {f"trace__{part}": f"{prefix}__{part}" for part in _TRACE_PARTS}
         # Cycle and count are the first monitor's; the others count the same clock.
         pins |= {p[2]: p[2] for p in MONITOR_PORTS if p[0] == "input" or number == 0}

@@ -10,6 +10,7 @@ import numpy as np
 MAGIC = 0x52544C45
 """The four bytes "ELTR", little-endian."""
 
+_VERSION = 2
 _HEADER_WORDS = 4
 _RECORD_HEADER_WORDS = 4
 
@@ -57,7 +58,7 @@ class Trace:
 
     Attributes:
         tag: uint8 [n], which tensor.
-        index: uint32 [n], 24-bit address within it.
+        index: uint32 [n], address within it.
         sentence: uint32 [n], the number at the monitor's sentence port.
         cycle: uint64 [n], clock of the record since the simulation began.
         words: uint32 [n, ceil(data_bits / 32)], the data.
@@ -104,16 +105,17 @@ def read_trace(path: Path | str) -> Trace:
     data = np.fromfile(path, dtype="<u4")
     if len(data) < _HEADER_WORDS or data[0] != MAGIC:
         raise ValueError(f"{path} is no trace file: it does not start with 'ELTR'")
-    version, data_bits, record_words = (int(v) for v in data[1:_HEADER_WORDS])
-    if version != 1:
-        raise ValueError(f"{path} has format version {version}, this reader knows 1")
-    if record_words != _RECORD_HEADER_WORDS + (data_bits + 31) // 32:
-        raise ValueError(f"{path} says {record_words} words a record for {data_bits} bits of data")
+    version, data_bits, index_bits = (int(v) for v in data[1:_HEADER_WORDS])
+    if version != _VERSION:
+        raise ValueError(f"{path} has format version {version}, this reader knows {_VERSION}")
+    if not 1 <= index_bits < 32:
+        raise ValueError(f"{path} says that an index has {index_bits} bits, which is outside 1..31")
+    record_words = _RECORD_HEADER_WORDS + (data_bits + 31) // 32
     body = data[_HEADER_WORDS:]
     records = body[: len(body) // record_words * record_words].reshape(-1, record_words)
     return Trace(
-        tag=(records[:, 0] >> 24).astype(np.uint8),
-        index=records[:, 0] & 0xFFFFFF,
+        tag=(records[:, 0] >> index_bits).astype(np.uint8),
+        index=records[:, 0] & ((1 << index_bits) - 1),
         sentence=records[:, 1].copy(),
         cycle=records[:, 2].astype(np.uint64) | records[:, 3].astype(np.uint64) << np.uint64(32),
         words=records[:, _RECORD_HEADER_WORDS:].copy(),

@@ -356,8 +356,8 @@ def test_trace_reader_refuses_other_files_and_drops_a_cut_record(tmp_path):
     path.write_bytes(b"something else, long enough")
     with pytest.raises(ValueError, match="ELTR"):
         read_trace(path)
-    header = np.array([0x52544C45, 1, 40, 6], "<u4")
-    record = np.array([7 << 24 | 9, 3, 2, 1, 0xFFFFFFFF, 0x80], "<u4")
+    header = np.array([0x52544C45, 2, 40, 26], "<u4")
+    record = np.array([7 << 26 | 9, 3, 2, 1, 0xFFFFFFFF, 0x80], "<u4")
     path.write_bytes(header.tobytes() + record.tobytes() + record.tobytes()[:-4])
     trace = read_trace(path)
     assert len(trace) == 1
@@ -365,8 +365,11 @@ def test_trace_reader_refuses_other_files_and_drops_a_cut_record(tmp_path):
     assert trace.lanes(40).tolist() == [[-(1 << 39) + (1 << 32) - 1]]
     assert len(trace.select(tag=7, sentence=3)) == 1
     assert len(trace.select(tag=6)) == 0
-    path.write_bytes(np.array([0x52544C45, 2, 40, 6], "<u4").tobytes())
-    with pytest.raises(ValueError, match="version 2"):
+    path.write_bytes(np.array([0x52544C45, 1, 40, 6], "<u4").tobytes())
+    with pytest.raises(ValueError, match="version 1, this reader knows 2"):
+        read_trace(path)
+    path.write_bytes(np.array([0x52544C45, 2, 40, 33], "<u4").tobytes())
+    with pytest.raises(ValueError, match="33 bits"):
         read_trace(path)
 
 
