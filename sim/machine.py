@@ -29,6 +29,7 @@ from sim.agents.trace import read_trace
 from sim.build import BuildOptions, build
 from sim.checker import Checker, Comparison
 from sim.driver import policy_settings
+from sim.ecp5 import ECP5_CELLS
 from sim.run import BenchResult, run_bench
 
 MEMORY_SLACK = 1 << 12
@@ -44,10 +45,11 @@ NO_EXIT = FixedExitPolicy(mode=ExitMode.none)
 
 @dataclass(frozen=True)
 class Job:
-    """One sentence to run: tokens and policy."""
+    """One sentence to run: tokens and policy, and its model where it is not the run's."""
 
     sentence: Sentence
     policy: FixedExitPolicy = NO_EXIT
+    checkpoint: IntegerCheckpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ def accelerator_verilog(machine: Machine) -> str:
 
 
 def accelerator_system(machine: Machine, memory_bytes: int) -> dict[str, str]:
-    """Sources of the simulated system: accelerator, memory, trace monitors."""
-    return system_sources(accelerator_verilog(machine), "accelerator", memory_bytes=memory_bytes)
+    """Sources of the simulated system: accelerator, memory, trace monitors, the technology's cells."""
+    sources = system_sources(accelerator_verilog(machine), "accelerator", memory_bytes=memory_bytes)
+    return sources | (ECP5_CELLS if machine.technology == "ecp5" else {})
 
 
 def image_settings(image: Image, sentence: int) -> dict[str, int]:
@@ -111,7 +114,27 @@ def image_settings(image: Image, sentence: int) -> dict[str, int]:
 
 def memory_size(image: Image) -> int:
     """Simulated memory for an image: a power of two, so that builds are shared between images."""
-    return 1 << (len(image.contents) + MEMORY_SLACK - 1).bit_length()
+    return _memory_size(len(image.contents))
+
+
+def _memory_size(used: int) -> int:
+    return 1 << (used + MEMORY_SLACK - 1).bit_length()
+
+
+def _lay_out(
+    checkpoint: IntegerCheckpoint, machine: Machine, jobs: Sequence[Job]
+) -> tuple[bytes, list[dict[str, int]]]:
+    """Memory contents, an image per checkpoint one behind the other, and the base registers of every job."""
+    models = [job.checkpoint or checkpoint for job in jobs]
+    contents, bases = b"", [{} for _ in jobs]  # type: tuple[bytes, list[dict[str, int]]]
+    for model in {id(model): model for model in models}.values():
+        numbers = [number for number, used in enumerate(models) if used is model]
+        image = build_image(model, machine, [jobs[number].sentence for number in numbers])
+        for place, number in enumerate(numbers):
+            own = image_settings(image, place)
+            bases[number] = {name: base + len(contents) for name, base in own.items()}
+        contents += image.contents
+    return contents, bases
 
 
 def simulate(
@@ -137,7 +160,7 @@ def simulate(
 
     Args:
         machine: with ``trace``.
-        checkpoint: of the machine's geometry.
+        checkpoint: of the machine's geometry; of every job that brings none of its own.
         jobs: the sentences.
         seed: of undefined values in the simulation.
         memory: latency and bandwidth of the memory.
@@ -159,25 +182,28 @@ def simulate(
     """
     if not machine.trace:
         raise ValueError("machine.trace is False; the comparison needs the trace ports")
-    image = image or build_image(checkpoint, machine, [job.sentence for job in jobs])
+    if image:
+        contents, bases = image.contents, [image_settings(image, number) for number in range(len(jobs))]
+    else:
+        contents, bases = _lay_out(checkpoint, machine, jobs)
     settings = [
         {
             "LENGTH": len(job.sentence[0]),
             "ITERATIONS": machine.model.num_hidden_layers,
             **policy_settings(job.policy),
-            **image_settings(image, number),
+            **bases[number],
             "WATCHDOG": watchdog,
             **(overrides or {}),
         }
         for number, job in enumerate(jobs)
     ]
-    sources = sources or accelerator_system(machine, memory_size(image))
+    sources = sources or accelerator_system(machine, _memory_size(len(contents)))
     if activity:
         sources = with_activity(sources)
     options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions()
     build(sources, top="system", options=options)  # what does not build leaves no folder
     with _private_folder(run_dir) as folder:
-        (folder / _IMAGE).write_bytes(image.contents)
+        (folder / _IMAGE).write_bytes(contents)
         collector = _Collector(machine, checkpoint, jobs, folder, on_sentence)
         with collector:
             bench = run_bench(
@@ -273,7 +299,7 @@ class _Collector:
     """Compares sentences while the simulation goes on with the next."""
 
     def __init__(self, machine, checkpoint, jobs, folder, on_sentence) -> None:  # type: ignore[no-untyped-def]
-        self.golden = GoldenModel(checkpoint)
+        self.checkpoint = checkpoint
         self.checker = Checker(machine)
         self.jobs, self.folder, self.on_sentence = jobs, folder, on_sentence
         self.results = folder / _RESULTS
@@ -318,7 +344,8 @@ class _Collector:
     def _compare(self, number: int, registers: dict[str, Any]) -> None:
         job = self.jobs[number]
         # the accelerator computes all rows in all iterations
-        [golden] = self.golden.run([job.sentence], job.policy, trace=Trace(), answer_first=False)
+        model = GoldenModel(job.checkpoint or self.checkpoint)
+        [golden] = model.run([job.sentence], job.policy, trace=Trace(), answer_first=False)
         traces = {name: read_trace(self.folder / f"{name}.bin") for name in TRACES}
         outcome = Outcome(registers, golden, self.checker.compare(number, golden, traces, registers))
         self.outcomes.append(outcome)
