@@ -47,6 +47,21 @@ class Prefetch(enum.Enum, shape=2):
     ATTENTION = 3
 
 
+class Blocks(enum.Enum, shape=2):
+    """The list of token blocks that a weight tile is read for before it is dropped."""
+
+    ALL = 0
+    """Every block that holds a token."""
+    WORDS = 1
+    """Every group of every word that holds a token: of features, when the tokens are on the columns."""
+    FIRST = 2
+    """The block of the [CLS] token."""
+
+
+HEADER_SLOTS = 8
+"""Weight tiles whose channel parameters are kept: two waiting, one running, the others draining. Small ones
+may run while their predecessors are still on the way through operands, array and vector path."""
+
 ATTENTION_BYTES = 64
 """{score channel parameter, context channel parameter}, padded to the widest bus beat."""
 
@@ -83,6 +98,13 @@ class Descriptor:
     attention: bool = False
     prefetch: Prefetch = Prefetch.NONE
     prefetch_name: str = ""
+
+    @property
+    def blocks(self) -> Blocks:
+        """The list of token blocks each weight tile serves."""
+        if self.first_block:
+            return Blocks.FIRST  # type: ignore[return-value]
+        return Blocks.WORDS if self.swapped else Blocks.ALL  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -175,16 +197,19 @@ def descriptor_layout(machine: Machine) -> data.StructLayout:
     features = range(max(machine.activation_stride, m.hidden_size) + 1)
     return data.StructLayout(
         {
+            "index": range(len(build_program(machine).descriptors)),
             "has_tiles": 1,
             "last_tile": range(m.intermediate_size // machine.columns + 1),
             "last_chunk": range(machine.chunks + 1),
             "depth": range(max(m.hidden_size, machine.chunk) + 1),
+            "last_step": range(max(m.hidden_size, machine.chunk)),
+            "tile_bytes": range(machine.bank_words * machine.columns + 1),
             "source": Operand,
             "source_offset": features,
             "post": Post,
             "target_offset": features,
             "swapped": 1,
-            "first_block": 1,
+            "blocks": Blocks,
             "wait": 1,
             "attention": 1,
             "prefetch": Prefetch,
@@ -197,20 +222,23 @@ def descriptor_table(program: Program, machine: Machine) -> list[dict[str, objec
     """The rows of the hardware's descriptor table, as `descriptor_layout` constants."""
     return [
         {
+            "index": index,
             "has_tiles": int(d.tiles > 0),
             "last_tile": max(d.tiles - 1, 0),
             "last_chunk": d.chunks - 1,
             "depth": d.depth,
+            "last_step": d.depth - 1,
+            "tile_bytes": d.depth * machine.columns,
             "source": d.source,
             "source_offset": d.source_offset,
             "post": d.post,
             "target_offset": d.target_offset,
             "swapped": int(d.swapped),
-            "first_block": int(d.first_block),
+            "blocks": d.blocks,
             "wait": int(d.wait),
             "attention": int(d.attention),
             "prefetch": d.prefetch,
             "prefetch_bytes": prefetch_bytes(d, machine),
         }
-        for d in program.descriptors
+        for index, d in enumerate(program.descriptors)
     ]

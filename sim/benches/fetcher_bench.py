@@ -16,8 +16,8 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from golden_model.numerics import CHANNEL_PARAMETER_BYTES
-from hw.engine.fetcher import HEADER_SLOTS, QUEUE
-from hw.engine.program import FetchItem, Prefetch, build_program, fetch_items
+from hw.engine.fetcher import QUEUE
+from hw.engine.program import HEADER_SLOTS, FetchItem, Prefetch, build_program, fetch_items
 from hw.params import Machine
 from sim.agents import clock
 from sim.run import bench_args, report

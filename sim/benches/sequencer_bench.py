@@ -19,7 +19,7 @@ from amaranth.lib import data
 from cocotb.triggers import RisingEdge
 
 from hw.arith.widths import ceil_div
-from hw.engine.program import Descriptor, Operand, Post, build_program
+from hw.engine.program import HEADER_SLOTS, Descriptor, Operand, Post, build_program
 from hw.engine.tile import ArrayState, ColumnSource, RowSource, step_layout, tile_layout
 from hw.params import Machine
 from sim.agents import clock
@@ -163,7 +163,7 @@ class LoopNest:
             group=group,
             block=block,
             feature=word * q if d.swapped else feature,
-            slot=self.headers % 4,
+            slot=self.headers % HEADER_SLOTS,
             psum_first=int(chunk == 0),
             psum_last=int(chunk == d.chunks - 1),
             block_first=int(tile == 0),
@@ -345,7 +345,6 @@ class Walk:
         self.softmax_row: int | None = None
         self.softmax_at: dict[int, int] = {}  # row block: cycle of its pulse
         self.quiet_at: deque[int] = deque(maxlen=4)  # the last cycles in which it was quiet
-        self.state: Any = ArrayState.FILL  # of the cycle before: aligned with this cycle's step
 
     def name_of(self, tile: Tile) -> str:
         """For messages."""
@@ -356,7 +355,7 @@ class Walk:
 
     async def follow(self, cut: int | None) -> int:
         """Until the sequencer is idle again."""
-        dut, limit = self.dut, 200_000 if cut is None else cut
+        dut, limit = self.dut, 150_000 if cut is None else cut
         edge = RisingEdge(dut.clk)
         before = False  # the state of the cycle before belongs to this cycle's step
         while self.cycle < limit:
@@ -365,8 +364,7 @@ class Walk:
             self.cycle += 1
             step = int(dut.step.value)
             valid = step & 1
-            self.check_state(self.state, valid)
-            self.state = ArrayState(int(dut.state.value))
+            self.check_state(ArrayState(int(dut.state.value)), valid)
             if valid:
                 self.check_step(step)
             if int(dut.tile_release.value):

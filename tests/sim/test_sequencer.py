@@ -11,14 +11,14 @@ from hw.params import Machine
 from sim.run import BenchResult, run_component
 
 
-def check(machine: Machine, lengths: list[int], **arguments: str) -> BenchResult:
+def check(machine: Machine, lengths: list[int], test_filter: str | None = None) -> BenchResult:
     return run_component(
         Sequencer(machine),
         f"sequencer_{machine.model.hidden_size}_{machine.rows}x{machine.columns}",
         "sim.benches.sequencer_bench",
         test_args={"machine": machine.model_dump(mode="json"), "lengths": lengths},
         seed=machine.columns,
-        **arguments,
+        test_filter=test_filter,
     )
 
 
