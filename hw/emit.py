@@ -1,11 +1,11 @@
-"""Amaranth component to Verilog text, the same text on every machine and in every run."""
+"""Amaranth component to Verilog or RTLIL text, the same text on every machine and in every run."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Elaboratable
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,9 +26,26 @@ def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = No
     Raises:
         ValueError: ``name`` is not a Verilog identifier.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"module name {name!r} is not a Verilog identifier")
+    _check_name(name)
     text: str = verilog.convert(
         component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True
     )
     return text
+
+
+def to_rtlil(component: Elaboratable, name: str = "top", *, platform: Any = None) -> str:
+    """RTLIL (Yosys's own language) of ``component`` as module ``name``; ports as of :func:`to_verilog`.
+
+    Yosys reads it some thirty times as fast as Verilog, and Amaranth writes it without Yosys.
+
+    Raises:
+        ValueError: ``name`` is not a Verilog identifier.
+    """
+    _check_name(name)
+    text: str = rtlil.convert(component, name=name, platform=platform, emit_src=False)
+    return text
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"module name {name!r} is not a Verilog identifier")

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from golden_model.config import ElbertConfig, find_preset
-from hw.arith.widths import ceil_div
-from hw.params import parse_array
+from hw.params import Machine, parse_array
 
 if TYPE_CHECKING:
+    from amaranth.hdl import Elaboratable
     from amaranth.lib import wiring
 
-__all__ = ["BLOCKS", "choose_layernorm_lanes", "find_preset", "make_block", "make_machine", "parse_array"]
+__all__ = [
+    "block_names",
+    "choose_layernorm_lanes",
+    "describe_machine",
+    "find_preset",
+    "make_block",
+    "make_machine",
+    "parse_array",
+]
 
 TECHNOLOGY = "ecp5"
 
 
-def _layernorm_sizes(config: ElbertConfig) -> tuple[int, ...]:
-    return tuple(sorted({config.embedding_size, config.hidden_size}))
+LEAVES: dict[str, Callable[[], wiring.Component]] = {
+    "multiplier": lambda: _make("hw.arith.multiplier", "Multiplier", 18, 18, TECHNOLOGY),
+    "requantizer": lambda: _make("hw.arith.requantizer", "Requantizer", TECHNOLOGY),
+}
+"""Blocks that are the same in every machine."""
+
+ACCELERATOR = ("engine", "reader", "registers", "memories")
+"""Blocks of the whole machine; ``memories`` are the engine's, side by side."""
 
 
 def _make(module: str, name: str, *arguments: object, **options: object) -> wiring.Component:
@@ -27,34 +42,55 @@ def _make(module: str, name: str, *arguments: object, **options: object) -> wiri
     return getattr(import_module(module), name)(*arguments, **options)  # type: ignore[no-any-return]
 
 
-BLOCKS: dict[str, Callable[[ElbertConfig, int, int], wiring.Component]] = {
-    "multiplier": lambda c, p, q: _make("hw.arith.multiplier", "Multiplier", 18, 18, TECHNOLOGY),
-    "requantizer": lambda c, p, q: _make("hw.arith.requantizer", "Requantizer", TECHNOLOGY),
-    "activation-table": lambda c, p, q: _make("hw.units.activation_table", "ActivationTable", p),
-    "softmax": lambda c, p, q: _make("hw.units.softmax", "Softmax", p, c.max_position_embeddings),
-    "layernorm": lambda c, p, q: _make(
-        "hw.units.layernorm",
-        "LayerNorm",
-        p,
-        _layernorm_sizes(c),
-        ceil_div(c.max_position_embeddings, p),
-        technology=TECHNOLOGY,
-    ),
-    "array": lambda c, p, q: _make("hw.engine.array", "Array", p, q, TECHNOLOGY),
-    "exit-unit": lambda c, p, q: _make("hw.units.exit_unit", "ExitUnit", c.num_labels),
-}
-"""Blocks by the name that ``--block`` takes; sizes come from the preset c and the array p x q."""
+def block_names(machine: Machine) -> list[str]:
+    """Names of all blocks that a machine has; those of the engine's parts are its members', with dashes."""
+    return [*LEAVES, *ACCELERATOR, *_parts(_make("hw.engine.engine", "Engine", machine))]
 
 
-def make_block(name: str, config: ElbertConfig, rows: int, columns: int) -> wiring.Component:
-    """The block of that name, sized for a machine.
+def make_block(name: str, machine: Machine) -> wiring.Component:
+    """The block of that name with the parameters that it has in the machine.
 
     Raises:
         ValueError: naming the legal ones.
     """
-    if name not in BLOCKS:
-        raise ValueError(f"block {name!r} is not one of {', '.join(BLOCKS)}")
-    return BLOCKS[name](config, rows, columns)
+    from amaranth.hdl import UnusedElaboratable
+
+    if name in LEAVES:
+        return LEAVES[name]()
+    if name == "reader":
+        return _make("hw.bus.axi_reader", "AxiReader", machine.axi_bits)
+    if name == "registers":
+        sizes = (machine.rows, machine.columns, machine.axi_bits)
+        return _make("hw.bus.registers.hardware", "Registers", machine.model, *sizes)
+    warnings.simplefilter("ignore", UnusedElaboratable)  # the engine's other parts are left as they are
+    engine = _make("hw.engine.engine", "Engine", machine)
+    if name == "engine":
+        return engine
+    if name == "memories":
+        return _make("hw.synth.bundle", "Bundle", _memories(engine))
+    parts = _parts(engine)
+    if name not in parts:
+        raise ValueError(f"block {name!r} is not one of {', '.join([*LEAVES, *ACCELERATOR, *parts])}")
+    return parts[name]
+
+
+def _parts(engine: wiring.Component) -> dict[str, wiring.Component]:
+    from amaranth.lib.wiring import Component
+
+    members = {name: part for name, part in vars(engine).items() if isinstance(part, Component)}
+    return {name.replace("_", "-"): part for name, part in members.items() if not name.startswith("_")}
+
+
+def _memories(engine: wiring.Component) -> dict[str, Elaboratable]:
+    """The engine's memories and those of its parts, by path."""
+    from hw.memory.banks import GroupedMemory, WordMemory
+
+    found: dict[str, Elaboratable] = {}
+    for prefix, owner in {"": engine, **_parts(engine)}.items():
+        for name, part in vars(owner).items():
+            if isinstance(part, GroupedMemory | WordMemory):
+                found["_".join(filter(None, (prefix.replace("-", "_"), name.strip("_"))))] = part
+    return found
 
 
 def multipliers(rows: int, columns: int, layernorm_lanes: int) -> int:
@@ -72,17 +108,19 @@ def choose_layernorm_lanes(rows: int, columns: int, available: int) -> int:
     return max(lanes, 1)
 
 
-def make_machine(
+def describe_machine(
     config: ElbertConfig, rows: int, columns: int, layernorm_lanes: int | None = None
-) -> wiring.Component:
-    """The whole accelerator with an array of ``rows`` x ``columns``.
+) -> Machine:
+    """The machine as it is synthesised.
 
     Raises:
-        ValueError: from the accelerator, if the geometry is not legal.
+        ValueError: if the geometry is not legal.
     """
-    from hw.params import Machine
-
-    machine = Machine(
+    return Machine(
         model=config, rows=rows, columns=columns, layernorm_lanes=layernorm_lanes, technology=TECHNOLOGY
     )
+
+
+def make_machine(machine: Machine) -> wiring.Component:
+    """The whole accelerator."""
     return _make("hw.accelerator", "Accelerator", machine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, ClockDomain, Module, Signal, Value
+from amaranth import Cat, ClockDomain, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,10 +13,12 @@ FANIN = 4
 
 
 def port_bits(component: wiring.Component) -> tuple[Value, Value]:
-    """All input bits and all output bits of ``component``, in the order of its signature."""
+    """All input bits and all output bits of ``component``, in the order of its signature; no constants, such
+    as the ``ready`` of a stream that always is."""
     bits: dict[wiring.Flow, list[Value]] = {In: [], Out: []}
     for _, member, value in component.signature.flatten(component):
-        bits[member.flow].append(Value.cast(value))
+        if not isinstance(value := Value.cast(value), Const):
+            bits[member.flow].append(value)
     return Cat(*bits[In]), Cat(*bits[Out])
 
 

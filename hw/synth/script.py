@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from hw.synth.netlist import DESIGN
+from hw.synth.rtlil import scopes
 
 MAPPERS = {
     "abc9": ["synth_ecp5 -top top -json top.json"],
@@ -25,17 +26,12 @@ KEEP_FLIP_FLOPS = [
 flip-flops whose wires alone are kept, and with them the copies that divide a fan-out."""
 
 
-def yosys_script(verilog: str, depth: int, mapper: str) -> str:
-    """Yosys commands from ``top.v``, whose text is given, to ``top.json``.
+def yosys_script(rtlil: str, depth: int, mapper: str) -> str:
+    """Yosys commands from ``top.il``, whose text is given, to ``top.json``.
 
     The design keeps a module of its own inside the harness, so that nothing is optimised across that border
     and the harness can be counted apart; so do the design's parts down to ``depth`` levels.
     """
-    keep = ["top.design", *_module_names(verilog, depth)]
+    keep = [DESIGN, *sorted(f"{DESIGN}.{path}" for path in scopes(rtlil) if path.count(".") < depth)]
     marks = [f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep]
-    return "\n".join(["read_verilog top.v", *marks, *KEEP_FLIP_FLOPS, *MAPPERS[mapper], ""])
-
-
-def _module_names(verilog: str, depth: int) -> list[str]:
-    names = re.findall(r"^module \\(top\.design\.[^ ]+) ", verilog, re.MULTILINE)
-    return [name for name in names if name.count(".") <= depth + 1]
+    return "\n".join(["read_rtlil top.il", *marks, *KEEP_FLIP_FLOPS, *MAPPERS[mapper], ""])

