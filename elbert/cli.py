@@ -33,11 +33,14 @@ COMMANDS = (
     ("report decisions", "elbert.commands.report.decisions:decisions"),
     ("report exits", "elbert.commands.report.exits:exits"),
     ("synth", "elbert.commands.synth:synth"),
+    ("bench synth", "elbert.commands.bench.synth:synth"),
+    ("registers", "elbert.commands.registers:registers"),
 )
 """Name (of two words: group and name in it) and function, in the order of ``elbert --help``."""
 
 GROUPS = {
     "study": "Experiments that compare methods, as a paper reports them.",
+    "bench": "The machine measured, and compared with what was measured before.",
     "report": "Pages and pictures of what a model does.",
 }
 

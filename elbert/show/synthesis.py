@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from elbert.tables import print_table
 
 if TYPE_CHECKING:
+    from hw.synth.baseline import Change
     from hw.synth.devices import Resources
 
 LABELS = {"lut4": "LUT4", "ff": "FF", "dsp": "DSP (MULT18X18D)", "block_ram": "block RAM (DP16KD)"}
@@ -68,3 +69,16 @@ def print_synthesis(title: str, data: dict[str, Any]) -> None:
     lanes = data["design"]["layernorm_lanes"]
     print(f"LayerNorm finishes {lanes} element(s) per cycle")
     print("files: " + ", ".join(data["files"].values()))
+
+
+def print_changes(changes: dict[str, list[Change]], new: list[str]) -> None:
+    """Figures of designs beside their baselines, and the names of those that have none."""
+    rows = [
+        [name, change.figure, f"{change.was:g}", f"{change.now:g}", f"{100 * change.share:+.1f} %", verdict]
+        for name, found in changes.items()
+        for change in found
+        for verdict in ["too much" if change.too_much else ""]
+    ]
+    print_table("Against the baselines", ["design", "figure", "was", "is", "change", ""], rows)
+    if new:
+        print("without a baseline: " + ", ".join(new))

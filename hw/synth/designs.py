@@ -44,7 +44,7 @@ def _make(module: str, name: str, *arguments: object, **options: object) -> wiri
 
 def block_names(machine: Machine) -> list[str]:
     """Names of all blocks that a machine has; those of the engine's parts are its members', with dashes."""
-    return [*LEAVES, *ACCELERATOR, *_parts(_make("hw.engine.engine", "Engine", machine))]
+    return [*LEAVES, *ACCELERATOR, *_parts(_engine(machine))]
 
 
 def make_block(name: str, machine: Machine) -> wiring.Component:
@@ -53,8 +53,6 @@ def make_block(name: str, machine: Machine) -> wiring.Component:
     Raises:
         ValueError: naming the legal ones.
     """
-    from amaranth.hdl import UnusedElaboratable
-
     if name in LEAVES:
         return LEAVES[name]()
     if name == "reader":
@@ -62,8 +60,7 @@ def make_block(name: str, machine: Machine) -> wiring.Component:
     if name == "registers":
         sizes = (machine.rows, machine.columns, machine.axi_bits)
         return _make("hw.bus.registers.hardware", "Registers", machine.model, *sizes)
-    warnings.simplefilter("ignore", UnusedElaboratable)  # the engine's other parts are left as they are
-    engine = _make("hw.engine.engine", "Engine", machine)
+    engine = _engine(machine)
     if name == "engine":
         return engine
     if name == "memories":
@@ -72,6 +69,14 @@ def make_block(name: str, machine: Machine) -> wiring.Component:
     if name not in parts:
         raise ValueError(f"block {name!r} is not one of {', '.join([*LEAVES, *ACCELERATOR, *parts])}")
     return parts[name]
+
+
+def _engine(machine: Machine) -> wiring.Component:
+    """The engine; Amaranth is told that some of its parts stay unused on purpose."""
+    from amaranth.hdl import UnusedElaboratable
+
+    warnings.simplefilter("ignore", UnusedElaboratable)
+    return _make("hw.engine.engine", "Engine", machine)
 
 
 def _parts(engine: wiring.Component) -> dict[str, wiring.Component]:

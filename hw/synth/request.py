@@ -60,8 +60,8 @@ class Request:
                 raise ValueError(f"seed {seed} is outside 1..{LARGEST_SEED}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {', '.join(map(str, self.seeds))}: one stands there twice")
-        names = block_names(self.machine)
-        if self.block is not None and self.block not in names:
+        machine = self.machine
+        if self.block is not None and self.block not in (names := block_names(machine)):
             raise ValueError(f"block {self.block!r} is not one of {', '.join(names)}")
 
     @cached_property

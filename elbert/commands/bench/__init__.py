@@ -1,0 +1,1 @@
+"""``elbert bench``: the machine measured, and compared with what was measured before."""
