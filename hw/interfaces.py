@@ -7,7 +7,7 @@ the engine for a result); the other side takes ``In(signature)``.
 from __future__ import annotations
 
 from amaranth import signed, unsigned
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from golden_model import exits
@@ -15,6 +15,7 @@ from golden_model.config import MAX_ITERATIONS, MAX_LABELS
 from golden_model.numerics import ENTROPY_BITS, LOGIT_BITS, PROBABILITY_BITS
 from hw.arith.widths import bits_for_index
 from hw.bus.axi import AXI_ADDRESS_BITS
+from hw.bus.registers.model import ERROR_CODES, REGISTERS
 from hw.enumeration import hardware_enum
 
 LENGTH_BITS = 10
@@ -36,29 +37,12 @@ ExitMode = hardware_enum(
 )
 
 
-class ErrorCode(enum.Enum, shape=4):  # type: ignore[call-arg]
-    """Why a sentence ended without a result, as the ERROR register names it."""
-
-    NONE = 0
-    LENGTH = 1
-    """LENGTH was 0 or above MAX_LENGTH."""
-    MODE = 2
-    """POLICY was none of `ExitMode`."""
-    ITERATIONS = 3
-    """ITERATIONS was 0 or above MAX_ITERATIONS."""
-    BUS = 4
-    """A read was answered with an error."""
-    TOKEN = 5
-    """A token id or type is outside the vocabulary."""
-    WATCHDOG = 6
-    """The sentence took WATCHDOG cycles."""
-    WINDOW = 7
-    """WINDOW was 0 or above 16 and the policy is a bias mode."""
-    BUSY = 8
-    """A start was refused because a sentence runs; the running one is not disturbed."""
-    ABORTED = 9
-    """CONTROL.abort ended the sentence."""
-
+ErrorCode = hardware_enum(
+    "ErrorCode",
+    ERROR_CODES,
+    REGISTERS["ERROR"].field("code").width,
+    "Why a sentence ended without a result, as the ERROR register names it; elbert.rdl says more.",
+)
 
 Command = data.StructLayout(
     {
@@ -105,6 +89,8 @@ Counters = data.StructLayout(
     }
 )
 """Cycles of the last sentence by what the array did; every cycle is in exactly one of them."""
+COUNTERS = {name.upper() if name == "active" else f"IDLE_{name.upper()}": name for name in Counters.members}
+"""Register to counter."""
 
 
 Record = data.StructLayout(
@@ -126,7 +112,7 @@ class CommandPort(wiring.Signature):
     start : Out(1)
         Pulse; comes only while the engine's ``idle`` is high. ``settings`` is valid with it.
     abort : Out(1)
-        Pulse: drop the sentence, let outstanding reads drain, raise ``idle``. Needs no ``done``.
+        Pulse: drop the sentence if one runs, let outstanding reads drain, raise ``idle``. Needs no ``done``.
     settings : Out(Command)
     """
 
@@ -147,7 +133,7 @@ class ResultPort(wiring.Signature):
         ``NONE``, ``BUS`` or ``TOKEN``.
     result : Out(Result)
     counters : Out(Counters)
-        Live during a sentence, zeroed at ``start``.
+        Live during a sentence, zeroed at ``start``, kept when it ends, however it does.
     record_valid : Out(1)
         Pulse, once an iteration: ``record`` is written to the confidence table.
     record : Out(Record)

@@ -8,7 +8,8 @@ from typing import Any
 from cocotb.triggers import RisingEdge, with_timeout
 
 from golden_model.exits import FixedExitPolicy
-from hw.bus.registers.description import COUNTERS, ERROR_CODES, REGISTERS
+from hw.bus.registers.model import ERROR_CODES, REGISTERS
+from hw.interfaces import COUNTERS
 from sim.agents import clock
 from sim.agents.axi_lite import AxiLiteMaster
 
@@ -46,11 +47,16 @@ class Driver:
         """Writes a whole register."""
         await self.bus.write(REGISTERS[name].address(0), value)
 
+    async def control(self, action: str) -> None:
+        """One of CONTROL's actions."""
+        await self.write("CONTROL", REGISTERS["CONTROL"].field(action).mask)
+
     async def start(self, settings: Mapping[str, int]) -> None:
         """Writes the settings and starts."""
+        await self.write("IRQ_ENABLE", REGISTERS["IRQ_ENABLE"].field("done").mask)
         for name, value in settings.items():
             await self.write(name, value)
-        await self.write("CONTROL", REGISTERS["CONTROL"].field("start").mask)
+        await self.control("start")
 
     async def finish(self, limit_cycles: int) -> str:
         """Waits for the end of the sentence and acknowledges it; the error's name, NONE if all is well.

@@ -11,6 +11,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 AXI_ADDRESS_BITS = 32
+AXI_PROTECTION = 0b000
+"""ARPROT of every read, and AWPROT and ARPROT of the drivers here: data, secure, unprivileged."""
+AXI_CACHE = 0b0011
+"""ARCACHE of every read: normal memory, not cacheable, bufferable; an interconnect may split bursts."""
 AXI_DATA_BITS = (32, 64, 128, 256, 512, 1024)
 """The data widths AXI4 knows, at least one 32-bit token word."""
 AXI_BOUNDARY = 4096
@@ -26,7 +30,7 @@ class Axi4Read(wiring.Signature):
     """The read half of AXI4, from the master's side. A member ``m_axi`` becomes ``m_axi__araddr``…
 
     ``arid`` (always 0) and ``rid`` (ignored) are one bit wide: interconnects and test benches ask
-    for them.
+    for them. ``arprot`` and ``arcache`` are constant: `AXI_PROTECTION`, `AXI_CACHE`.
 
     Raises:
         ValueError: ``data_width`` is not one of `AXI_DATA_BITS`.
@@ -43,6 +47,8 @@ class Axi4Read(wiring.Signature):
                 "arlen": Out(8),
                 "arsize": Out(3),
                 "arburst": Out(2),
+                "arprot": Out(3),
+                "arcache": Out(4),
                 "arvalid": Out(1),
                 "arready": In(1),
                 "rid": In(1),
@@ -57,13 +63,15 @@ class Axi4Read(wiring.Signature):
 
 class Axi4Lite(wiring.Signature):
     """AXI4-Lite, 32-bit data, 12-bit byte addresses, from the master's side: the accelerator has
-    ``s_axil: In(Axi4Lite())``, which becomes ``s_axil__awaddr``…
+    ``s_axil: In(Axi4Lite())``, which becomes ``s_axil__awaddr``… ``awprot`` and ``arprot`` are there because
+    AXI4-Lite has them; the registers answer every kind of access alike.
     """
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "awaddr": Out(LITE_ADDRESS_BITS),
+                "awprot": Out(3),
                 "awvalid": Out(1),
                 "awready": In(1),
                 "wdata": Out(LITE_DATA_BITS),
@@ -74,6 +82,7 @@ class Axi4Lite(wiring.Signature):
                 "bvalid": In(1),
                 "bready": Out(1),
                 "araddr": Out(LITE_ADDRESS_BITS),
+                "arprot": Out(3),
                 "arvalid": Out(1),
                 "arready": In(1),
                 "rdata": In(LITE_DATA_BITS),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import fifo, wiring
+from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.bus.axi import (
     AXI_ADDRESS_BITS,
     AXI_BOUNDARY,
+    AXI_CACHE,
+    AXI_PROTECTION,
     READ_BYTES_BITS,
     Axi4Read,
     ReadCommand,
@@ -17,6 +21,8 @@ from hw.bus.axi import (
 )
 
 BURST_INCR = 1
+QUIET = 255
+"""Cycles without a beat after which a bus that broke the protocol counts as drained."""
 
 
 class AxiReader(wiring.Component):
@@ -29,10 +35,13 @@ class AxiReader(wiring.Component):
     Latency: 3 cycles from a command to ``arvalid``, 1 from ``rvalid`` to ``data.valid``.
     Throughput: one beat per cycle; one burst planned every 2 cycles.
 
-    A beat answered with SLVERR or DECERR is not passed on; it raises ``error`` until ``clear``.
-    ``error`` and ``abort`` forget every queued command, stop issuing (an offered ``arvalid`` is
-    kept until it is taken, as AXI4 asks), swallow the outstanding beats, and may withdraw
-    ``data.valid``. Commands are accepted again when nothing is outstanding and ``error`` is low.
+    A beat answered with SLVERR or DECERR, or whose ``rlast`` is not where its burst ends, is not passed
+    on; it raises ``error`` until ``clear``. ``error`` and ``abort`` forget every queued command, stop
+    issuing (an offered ``arvalid`` is kept until it is taken, as AXI4 asks), swallow the outstanding
+    beats, and may withdraw ``data.valid``. Commands are accepted again when nothing is outstanding and
+    ``error`` is low. After a wrong ``rlast`` nobody knows what is outstanding: a burst then ends with its
+    count of beats or with ``rlast``, whichever comes first, and nothing is when ``QUIET`` cycles have
+    brought no beat.
 
     Parameters
     ----------
@@ -126,6 +135,8 @@ class AxiReader(wiring.Component):
         m.d.comb += [
             bus.arsize.eq(beat_bits),
             bus.arburst.eq(BURST_INCR),
+            bus.arprot.eq(AXI_PROTECTION),
+            bus.arcache.eq(AXI_CACHE),
             bus.araddr.eq(Cat(Signal(beat_bits), address)),
         ]
 
@@ -157,31 +168,43 @@ class AxiReader(wiring.Component):
                 with m.If(last | flush):
                     m.next = "LOAD"
 
-        # Bursts in flight, oldest first: does it end its command?
-        finals = Signal(self.outstanding)
-        kept = Signal(self.outstanding)
+        # Bursts in flight, oldest first: beats that follow the next one, and does it end its command?
+        in_flight_burst = data.StructLayout({"left": range(burst_max), "final": 1})
+        bursts = [Signal(in_flight_burst, name=f"burst_{i}") for i in range(self.outstanding)]
+        oldest = bursts[0]
+        beat_taken, ends = Signal(), Signal()
         slot = Signal(range(self.outstanding + 1))
         m.d.comb += [
-            pop.eq(bus.rvalid & bus.rready & bus.rlast),
-            kept.eq(Mux(pop, finals >> 1, finals)),
+            beat_taken.eq(bus.rvalid & bus.rready & (in_flight != 0)),
+            ends.eq(oldest.left == 0),
+            pop.eq(beat_taken & (ends | bus.rlast)),
             slot.eq(in_flight - pop),
         ]
-        m.d.sync += [finals.eq(kept), in_flight.eq(in_flight + push - pop)]
-        with m.If(push):
-            m.d.sync += finals.bit_select(slot, 1).eq(left == planned)
+        m.d.sync += in_flight.eq(in_flight + push - pop)
+        with m.If(pop):
+            for burst_, next_ in pairwise(bursts):
+                m.d.sync += burst_.eq(next_)
+        with m.Elif(beat_taken):
+            m.d.sync += oldest.left.eq(oldest.left - 1)
+        with m.If(push), m.Switch(slot):
+            for i, burst_ in enumerate(bursts):
+                with m.Case(i):
+                    m.d.sync += [burst_.left.eq(planned - 1), burst_.final.eq(left == planned)]
 
         # Two registers decouple rready from data.ready.
         out = Signal.like(self.data.payload, reset_less=True)
         spare = Signal.like(self.data.payload, reset_less=True)
         spare_valid = Signal()
-        take, bad = Signal(), Signal()
+        take, bad, misplaced = Signal(), Signal(), Signal()
+        """``misplaced``: rlast too early or too late."""
         beat = Signal.like(self.data.payload)
         m.d.comb += [
             bus.rready.eq(~spare_valid),
-            bad.eq(bus.rvalid & bus.rready & bus.rresp[1] & ~flush),
-            take.eq(bus.rvalid & bus.rready & ~bus.rresp[1]),
+            misplaced.eq(beat_taken & (bus.rlast != ends)),
+            bad.eq(beat_taken & (bus.rresp[1] | misplaced) & ~flush),
+            take.eq(beat_taken & ~(bus.rresp[1] | misplaced)),
             beat.data.eq(bus.rdata),
-            beat.last.eq(bus.rlast & finals[0]),
+            beat.last.eq(ends & oldest.final),
             self.data.payload.eq(out),
         ]
         with m.If(flush):
@@ -203,5 +226,13 @@ class AxiReader(wiring.Component):
             m.d.sync += flush.eq(1)
         with m.Elif(loading & (in_flight == 0) & ~self.error):
             m.d.sync += flush.eq(0)
-        m.d.comb += self.idle.eq(loading & ~queue.r_rdy & (in_flight == 0) & ~self.data.valid & ~spare_valid)
+
+        quiet = Signal(range(QUIET + 1), init=QUIET)
+        with m.If(misplaced | (bus.rvalid & (quiet != QUIET))):
+            m.d.sync += quiet.eq(0)
+        with m.Elif(quiet != QUIET):
+            m.d.sync += quiet.eq(quiet + 1)
+        m.d.comb += self.idle.eq(
+            loading & ~queue.r_rdy & (in_flight == 0) & (quiet == QUIET) & ~self.data.valid & ~spare_valid
+        )
         return m

@@ -11,6 +11,8 @@ from typing import Any
 
 from cocotb.triggers import RisingEdge
 
+from hw.bus.axi import AXI_PROTECTION
+
 RESPONSES = ("OKAY", "EXOKAY", "SLVERR", "DECERR")
 
 
@@ -31,6 +33,8 @@ class AxiLiteMaster:
         self._dut, self._name, self._limit = dut, name, limit_cycles
         for signal in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
             self._port(signal).value = 0
+        for signal in ("awprot", "arprot"):
+            self._port(signal).value = AXI_PROTECTION
 
     def _port(self, signal: str) -> Any:
         return getattr(self._dut, f"{self._name}__{signal}")

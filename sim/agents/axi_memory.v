@@ -8,7 +8,9 @@
 // +axi_latency=N overrides LATENCY without a new build.
 // +axi_bandwidth_bytes=N +axi_bandwidth_cycles=D: N bytes in D cycles at most, through a bucket that holds one beat. After
 // a pause beat n (from 0) is on the bus floor(n * BYTES * D / N) clocks after beat 0. Without them: a beat per clock.
-// SLVERR for every beat past SIZE_BYTES or in [error_base, error_base + error_size). `hang` stops all data while high.
+// SLVERR for every beat past SIZE_BYTES or in [error_base, error_base + error_size); with `last_fault` the window's beats
+// have a wrong rlast instead: 1 high though the burst goes on, 2 low on its last beat, 3 high and the rest is never sent.
+// `hang` stops all data while high.
 // `stall_mode` delays both channels: 0 never, 1 at random, 2 in bursts, 3 every other clock.
 // `poke_*` writes one aligned 32-bit word per clock (little-endian), for what the host puts into memory at run time.
 //
@@ -30,6 +32,8 @@ module axi_memory #(
     input [7:0] m_axi__arlen,
     input [2:0] m_axi__arsize,
     input [1:0] m_axi__arburst,
+    input [2:0] m_axi__arprot,
+    input [3:0] m_axi__arcache,
     input m_axi__arvalid,
     output m_axi__arready,
     output m_axi__rid,
@@ -40,6 +44,7 @@ module axi_memory #(
     input m_axi__rready,
     input [31:0] error_base,
     input [31:0] error_size,
+    input [1:0] last_fault,
     input hang,
     input [1:0] stall_mode,
     input poke_valid,
@@ -119,7 +124,9 @@ module axi_memory #(
     wire [31:0] word_index = beat_address >> SHIFT;
     wire out_of_range = word_index >= WORDS;
     wire in_window = (beat_address - error_base) < error_size;
-    wire beat_last = beat == queue_length[head[QUEUE_BITS-1:0]];
+    wire counted_last = beat == queue_length[head[QUEUE_BITS-1:0]];
+    wire beat_last = counted_last || (in_window && last_fault == 3);
+    wire shown_last = in_window && last_fault != 0 ? last_fault != 2 : beat_last;
     wire due = !empty && now >= queue_due[head[QUEUE_BITS-1:0]];
     // The bucket, in 1/rate_cycles of a byte. What is left over a beat is kept, or fractions of a byte would be lost.
     reg [63:0] credit;
@@ -145,8 +152,8 @@ module axi_memory #(
     // Protocol
     reg was_waiting;
     reg [31:0] was_address;
-    reg [12:0] was_rest;
-    wire [12:0] rest = {m_axi__arlen, m_axi__arsize, m_axi__arburst};
+    reg [19:0] was_rest;
+    wire [19:0] rest = {m_axi__arlen, m_axi__arsize, m_axi__arburst, m_axi__arprot, m_axi__arcache};
     wire [31:0] last_byte = m_axi__araddr + (({24'd0, m_axi__arlen} + 32'd1) << SHIFT) - 32'd1;
     wire [4:0] wrong = {
         was_waiting && (!m_axi__arvalid || m_axi__araddr != was_address || rest != was_rest),
@@ -198,8 +205,8 @@ module axi_memory #(
         if (send) begin
             valid <= 1;
             word <= memory[word_index[WORD_BITS-1:0]];
-            response <= out_of_range || in_window ? 2'b10 : 2'b00;
-            last <= beat_last;
+            response <= out_of_range || (in_window && last_fault == 0) ? 2'b10 : 2'b00;
+            last <= shown_last;
             id <= queue_id[head[QUEUE_BITS-1:0]];
             beat <= beat_last ? 0 : beat + 1;
             if (beat_last) head <= head + 1;

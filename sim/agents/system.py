@@ -21,6 +21,7 @@ _FOLDER = Path(__file__).parent
 MEMORY_PORTS = (
     ("input", 32, "error_base"),
     ("input", 32, "error_size"),
+    ("input", 2, "last_fault"),
     ("input", 1, "hang"),
     ("input", 2, "stall_mode"),
     ("input", 1, "poke_valid"),
@@ -40,6 +41,8 @@ MONITOR_PORTS = (
 )
 """Ports that trace_monitor.v adds to the system."""
 
+_OPTIONAL = {"m_axi__arid": 1, "m_axi__arprot": 3, "m_axi__arcache": 4}
+"""The bus's outputs that a device may lack, and their widths: 0 then."""
 _TRACE_PARTS = ("valid", "tag", "index", "data")
 
 
@@ -145,8 +148,8 @@ def system_sources(
             raise ValueError(f"memory_bytes {memory_bytes} is not a multiple of the bus's {width // 8} bytes")
         # A device without IDs: its bursts have ID 0, and nobody looks at the answer's.
         wires += [f"wire {name};" for name in ("m_axi__rid",) if name not in ports]
-        wires += [f"wire {name} = 1'b0;" for name in ("m_axi__arid",) if name not in ports]
-        bus_pins = dict.fromkeys(["clk", "rst", *bus, "m_axi__arid", "m_axi__rid"])
+        wires += [f"wire {_range(bits)}{name} = 0;" for name, bits in _OPTIONAL.items() if name not in ports]
+        bus_pins = dict.fromkeys(["clk", "rst", *bus, *_OPTIONAL, "m_axi__rid"])
         values: dict[str, int | str] = {
             "DATA_WIDTH": width,
             "SIZE_BYTES": memory_bytes,

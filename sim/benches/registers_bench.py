@@ -17,13 +17,21 @@ from golden_model.config import MAX_ITERATIONS, MAX_LABELS, ElbertConfig
 from golden_model.exits import MAX_WINDOW
 from golden_model.numerics import ENTROPY_BITS, LOGIT_BITS, PROBABILITY_BITS
 from hw.bus.axi import LITE_ADDRESS_BITS
-from hw.bus.registers.description import COUNTERS, ERROR_CODES, EXIT_MODES, REGISTERS, TABLES, Field, Register
-from hw.interfaces import Command, Counters, Record, Result
+from hw.bus.registers.model import (
+    ERROR_CODES,
+    EXIT_MODES,
+    REGISTERS,
+    Field,
+    Register,
+    machine_registers,
+)
+from hw.interfaces import COUNTERS, Command, Counters, Record, Result
 from sim.agents import clock
 from sim.run import bench_args, report
 
 WORD_MASK = (1 << 32) - 1
-GOOD = {"LENGTH": 3, "ITERATIONS": 2, "POLICY": 4, "WINDOW": 2}
+BASES = tuple(name.upper() for name in Command.members if name.endswith("_base"))
+GOOD = {"LENGTH": 3, "ITERATIONS": 2, "POLICY": 4, "WINDOW": 2} | dict.fromkeys(BASES, 0x1000)
 RESULTS = ("LABEL", "EXIT_ITERATION", "ENTROPY", "LOGIT", "PROBABILITY", *COUNTERS)
 
 
@@ -86,13 +94,16 @@ class Bench:
         """One field's value."""
         return REGISTERS[register].field(name).extract(await self.read(register, index))
 
+    async def clear(self, flag: str) -> None:
+        """Writes 1 to a flag of STATUS."""
+        await self.write("STATUS", REGISTERS["STATUS"].field(flag).mask)
+
     async def status(self) -> tuple[int, int, str]:
         """busy, done and the error's name."""
         word, status = await self.read("STATUS"), REGISTERS["STATUS"]
         code = await self.field("ERROR", "code")
         busy, done, error = (status.field(name).extract(word) for name in ("busy", "done", "error"))
         assert error == (code != 0)
-        assert int(self.dut.irq.value) == done
         return busy, done, next(name for name, value in ERROR_CODES.items() if value == code)
 
     async def set(self, **values: int) -> None:
@@ -112,6 +123,10 @@ class Bench:
         await RisingEdge(self.dut.clk)
         getattr(self.dut, f"result__{name}").value = 0
 
+    async def cycles(self) -> int:
+        """CYCLES, both words."""
+        return await self.read("CYCLES_LO") | await self.read("CYCLES_HI") << 32
+
     async def finish(self, error: str = "NONE") -> None:
         """The engine ends its sentence."""
         await self.pulse("done", error=ERROR_CODES[error])
@@ -130,28 +145,17 @@ async def constants_and_resets(dut: Any) -> None:
     bench = Bench(dut, 1)
     await bench.begin()
     config, args = bench.config, bench.args
-    geometry = {
-        ("GEOMETRY", "rows"): args["rows"],
-        ("GEOMETRY", "cols"): args["cols"],
-        ("GEOMETRY", "axi_bits"): args["axi_bits"],
-        ("MODEL", "hidden"): config.hidden_size,
-        ("MODEL", "embedding"): config.embedding_size,
-        ("LAYER", "intermediate"): config.intermediate_size,
-        ("LAYER", "heads"): config.num_attention_heads,
-        ("LAYER", "labels"): config.num_labels,
-        ("VOCABULARY", "tokens"): config.vocab_size,
-        ("VOCABULARY", "types"): config.type_vocab_size,
-        ("MAX_LENGTH", "value"): config.max_position_embeddings,
-        ("MAX_ITERATIONS", "value"): config.num_hidden_layers,
-    }
     assert (await bench.read("ID")).to_bytes(4, "big") == b"ELBT"
-    for register in REGISTERS.values():
-        if register.name in TABLES:
+    assert await bench.field("GEOMETRY", "axi_bits") == args["axi_bits"]
+    assert await bench.field("LAYER", "labels") == config.num_labels
+    assert await bench.field("MAX_LENGTH") == config.max_position_embeddings
+    for register in machine_registers(config, args["rows"], args["cols"], args["axi_bits"]).values():
+        if register.external:
             continue
         for index in range(register.count):
             wanted = 0
             for field in register.fields:
-                wanted = field.insert(geometry.get((register.name, field.name), field.reset), wanted)
+                wanted = field.insert(field.reset, wanted)
             got = await bench.read(register.name, index)
             assert got == wanted, f"{register.name}[{index}] resets to {got:#x}, expected {wanted:#x}"
 
@@ -164,7 +168,7 @@ async def settings_hold_what_is_written(dut: Any) -> None:
     settings = [register for register in REGISTERS.values() if settable(register)]
     model = {register.name: 0 for register in settings}
     masks = {register.name: sum(field.mask for field in settable(register)) for register in settings}
-    assert len(settings) == 15
+    assert len(settings) == 16
     for pattern in (WORD_MASK, 0, None):
         for register in settings:
             value = bench.rng.getrandbits(32) if pattern is None else pattern
@@ -196,7 +200,7 @@ async def every_address(dut: Any) -> None:
     await bench.begin()
     await bench.set()
     known = {register.address(i): register for register in REGISTERS.values() for i in range(register.count)}
-    before = {at: (await bench.read_at(at))[0] for at in known}
+    before = {at: (await bench.read_at(at))[0] for at in known if not known[at].external}
     for address in range(0, 1 << LITE_ADDRESS_BITS, 4):
         register = known.get(address)
         _, response = await bench.read_at(address)
@@ -205,7 +209,7 @@ async def every_address(dut: Any) -> None:
             continue
         response = await bench.write_at(address, WORD_MASK)
         assert response == AxiResp.SLVERR, f"write of {address:#x}: {response.name}"
-    assert {at: (await bench.read_at(at))[0] for at in known} == before
+    assert {at: (await bench.read_at(at))[0] for at in before} == before
     assert not bench.starts
     assert not bench.aborts
 
@@ -223,9 +227,11 @@ async def a_sentence(dut: Any) -> None:
             "POLICY": turn,
             "WINDOW": rng.randint(1, MAX_WINDOW),
         }
+        beat = bench.args["axi_bits"] // 8
         for register in REGISTERS.values():
-            if settable(register) and register.name not in (*values, "WATCHDOG"):
-                values[register.name] = rng.getrandbits(settable(register)[0].width)
+            if settable(register) and register.name not in (*values, "WATCHDOG", "IRQ_ENABLE"):
+                value = rng.getrandbits(settable(register)[0].width)
+                values[register.name] = value // beat * beat if register.name in BASES else value
         await bench.set(**values)
         assert (await bench.status())[0] == 0
         await bench.control("start")
@@ -264,7 +270,7 @@ async def a_sentence(dut: Any) -> None:
         for name, expected in wanted.items():
             got = [await bench.field(name, index=i) for i in range(REGISTERS[name].count)]
             assert got == expected, f"{name}: {got}, expected {expected}"
-        await bench.write("STATUS", REGISTERS["STATUS"].field("done").mask)
+        await bench.clear("done")
         assert await bench.status() == (0, 0, "NONE")
     assert bench.aborts == 0
 
@@ -285,7 +291,7 @@ async def cycles_are_counted(dut: Any) -> None:
         await bench.pulse("done", error=0)
         await task
         await clock.cycles(dut, 20)
-        cycles = await bench.read("CYCLES_LO") | await bench.read("CYCLES_HI") << 32
+        cycles = await bench.cycles()
         assert cycles == wait + 2, f"{cycles} cycles, expected {wait + 2}: start and done included"
 
 
@@ -305,17 +311,21 @@ async def bad_settings_are_refused(dut: Any) -> None:
     for mode in ("BIAS_1", "BIAS_2", "BIAS_3"):
         for window in (0, MAX_WINDOW + 1, 32, 33, WORD_MASK):
             bad.append(("WINDOW", {"POLICY": EXIT_MODES[mode], "WINDOW": window}))
+    beat = bench.args["axi_bits"] // 8
+    bad += [("ALIGNMENT", {name: 0x1000 + off}) for name in BASES for off in (1, beat // 2, beat + 2)]
+    bad.append(("WINDOW", {"POLICY": 5, "WINDOW": 0, "LAYER_BASE": 1}))
     bad.append(("LENGTH", {"LENGTH": 0, "POLICY": 9, "ITERATIONS": 0, "WINDOW": 0}))
     for error, values in bad:
         await bench.set(**values)
         await bench.control("start")
         assert await bench.status() == (0, 1, error), f"{values} was not refused with {error}"
-        await bench.write("STATUS", REGISTERS["STATUS"].field("done").mask)
+        await bench.clear("done")
         assert (await bench.status())[1] == 0
     assert not bench.starts
     good = [{"LENGTH": 1}, {"LENGTH": longest}, {"ITERATIONS": 1}, {"ITERATIONS": most}]
     good += [{"WINDOW": 1}, {"WINDOW": MAX_WINDOW}]
     good += [{"POLICY": mode, "WINDOW": 0} for mode in (0, 1, 2, 3)]
+    good += [{name: WORD_MASK // beat * beat} for name in BASES] + [{name: beat} for name in BASES]
     for number, values in enumerate(good):
         await bench.set(**values)
         await bench.control("start")
@@ -336,24 +346,122 @@ async def engine_errors_and_busy(dut: Any) -> None:
         assert await bench.status() == (0, 1, error)
     starts = len(bench.starts)
     await bench.control("start")
-    await bench.write("LENGTH", 0)
+    for length in (0, 1):  # refused before the settings are checked
+        await bench.write("LENGTH", length)
+        await bench.control("start")
+        assert await bench.status() == (1, 0, "NONE"), "a refused start disturbs the sentence's ERROR"
+        assert await bench.field("STATUS", "refused") == 1
+        await bench.clear("refused")
+        assert await bench.field("STATUS", "refused") == 0
     await bench.control("start")
-    assert await bench.status() == (1, 0, "BUSY"), "BUSY comes before the check of the settings"
     await bench.finish()
-    assert await bench.status() == (0, 1, "BUSY")
+    assert await bench.status() == (0, 1, "NONE")
+    assert await bench.field("STATUS", "refused") == 1
     assert len(bench.starts) == starts + 1
-    await bench.write("LENGTH", 1)
     await bench.control("start")
     assert await bench.status() == (1, 0, "NONE")
-    await bench.finish()
-    await bench.write("STATUS", REGISTERS["STATUS"].field("done").mask)
+    assert await bench.field("STATUS", "refused") == 0, "an accepted start clears the flag"
+    await bench.finish("TOKEN")
+    await bench.clear("done")
     dut.result__idle.value = 0
     await bench.control("start")
-    assert await bench.status() == (1, 1, "BUSY")
+    assert await bench.status() == (1, 0, "TOKEN")
+    assert await bench.field("STATUS", "refused") == 1
     dut.result__idle.value = 1
     await bench.control("start")
     assert await bench.status() == (1, 0, "NONE")
     assert len(bench.starts) == starts + 3
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
+async def interrupts(dut: Any) -> None:
+    """The line is high while an enabled flag is, whatever comes first, the flag or its enable."""
+    bench = Bench(dut, 12)
+    await bench.begin()
+    enables, flags = REGISTERS["IRQ_ENABLE"], REGISTERS["STATUS"]
+    await bench.set()
+    await bench.control("start")
+    await bench.control("start")
+    await bench.finish()
+    for enabled in range(4):
+        await bench.write("IRQ_ENABLE", enabled)
+        assert int(dut.irq.value) == int(enabled != 0), f"enable {enabled:02b}, both flags"
+    await bench.clear("done")
+    for enabled in range(4):
+        await bench.write("IRQ_ENABLE", enabled)
+        wanted = enables.field("refused").extract(enabled)
+        assert int(dut.irq.value) == wanted, f"enable {enabled:02b}, refused alone"
+    await bench.write("STATUS", flags.field("refused").mask | 0xFFFFFFF4)
+    assert int(dut.irq.value) == 0
+    await bench.control("start")
+    assert int(dut.irq.value) == 0
+    await bench.finish()
+    assert int(dut.irq.value) == 1
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
+async def a_snapshot_is_of_one_cycle(dut: Any) -> None:
+    """Cycles and counters change every cycle of a sentence; what is read belongs together, and stays."""
+    bench = Bench(dut, 13)
+    await bench.begin()
+    await bench.set()
+    names = list(COUNTERS.values())
+
+    async def count() -> None:
+        now = 0
+        while True:
+            now += 1
+            values = {name: (now + i) & WORD_MASK for i, name in enumerate(names)}
+            dut.result__counters.value = Counters.const(values).as_bits()
+            await RisingEdge(dut.clk)
+
+    async def seen() -> tuple[int, list[int]]:
+        return await bench.cycles(), [await bench.read(name) for name in COUNTERS]
+
+    counting = cocotb.start_soon(count())
+    await bench.control("start")
+    first = await seen()
+    assert first == (0, [0] * len(COUNTERS)), "nothing was taken yet"
+    offset = None
+    for _ in range(5):
+        await bench.control("snapshot")
+        cycles, counters = await seen()
+        assert (cycles, counters) == await seen(), "the copy moves"
+        assert counters == [counters[0] + i for i in range(len(counters))], (
+            f"counters of several cycles: {counters}"
+        )
+        offset = counters[0] - cycles if offset is None else offset
+        assert counters[0] - cycles == offset, "cycles and counters of different cycles"
+        assert cycles > first[0]
+        first = cycles, counters
+    await bench.finish()
+    cycles, counters = await seen()
+    assert cycles > first[0], "the end takes a copy by itself"
+    assert counters[0] - cycles in (offset, offset + 1)
+    counting.cancel()
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
+async def reset(dut: Any) -> None:
+    """In a sentence and out of one: the engine is told to drop it, registers are as after power-on."""
+    bench = Bench(dut, 14)
+    await bench.begin()
+    fresh = {name: await bench.read(name) for name, r in REGISTERS.items() if r.count == 1}
+    for running in (False, True):
+        await bench.set(DELTA=5, WATCHDOG=77_000, IRQ_ENABLE=3)
+        if running:
+            await bench.control("start")
+            await bench.control("start")
+            await bench.control("snapshot")
+        aborts = bench.aborts
+        await bench.control("reset", "start", "snapshot")
+        assert bench.aborts == aborts + 1
+        assert {name: await bench.read(name) for name in fresh} == fresh
+        assert len(bench.starts) == int(running)
+    await bench.set()
+    await bench.control("start")
+    await bench.finish()
+    assert await bench.status() == (0, 1, "NONE")
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
@@ -388,14 +496,20 @@ async def watchdog(dut: Any) -> None:
     await bench.set(WATCHDOG=500)
     await bench.control("start")
     dut.result__idle.value = 0
-    await clock.cycles(dut, 400)
+    await bench.write("WATCHDOG", 50)  # the next sentence's
+    await clock.cycles(dut, 380)
     assert await bench.status() == (1, 0, "NONE")
-    await clock.cycles(dut, 100)
+    await clock.cycles(dut, 140)
     assert bench.aborts == 1
     assert await bench.status() == (1, 1, "WATCHDOG")
     assert await bench.read("CYCLES_LO") == 501
     dut.result__idle.value = 1
     await bench.control("start")
+    await clock.cycles(dut, 100)
+    assert (await bench.status())[2] == "WATCHDOG"
+    await bench.write("WATCHDOG", 10_000)
+    await bench.control("start")
+    await bench.write("WATCHDOG", 1)
     await bench.finish()
     assert await bench.status() == (0, 1, "NONE")
     await bench.write("WATCHDOG", 0)
@@ -403,7 +517,7 @@ async def watchdog(dut: Any) -> None:
     await clock.cycles(dut, 1500)
     assert await bench.status() == (1, 0, "NONE")
     await bench.finish()
-    assert bench.aborts == 1
+    assert bench.aborts == 2
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
@@ -467,7 +581,7 @@ async def back_pressure(dut: Any) -> None:
                 if bench.rng.random() < 0.3:
                     assert (await bench.read_at(0xFFC))[1] == AxiResp.SLVERR
                 else:
-                    assert await bench.read("VERSION") == 0x000100
+                    assert await bench.read("VERSION") == 0x000200
                 assert await bench.write_at(0xFF8, WORD_MASK) == AxiResp.SLVERR
 
         tasks = [cocotb.start_soon(writer()), cocotb.start_soon(reader())]

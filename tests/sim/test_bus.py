@@ -144,5 +144,5 @@ def test_registers(preset: str, rows: int, cols: int, axi_bits: int) -> None:
         "sim.benches.registers_bench",
         test_args={"config": config.model_dump(), "rows": rows, "cols": cols, "axi_bits": axi_bits},
     )
-    assert len(result.tests) == 11
+    assert len(result.tests) == 14
     assert result.metrics["accesses"] > 500

@@ -1,4 +1,4 @@
-"""The register map: one description, from which hardware, C header, docs table and driver come.
+"""The register map: one description in SystemRDL, from which hardware, driver and exports come.
 
-``python -m hw.bus.registers`` rewrites the header and the table.
+``python -m hw.bus.registers`` rewrites the C header that the repository keeps.
 """

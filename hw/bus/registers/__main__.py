@@ -1,8 +1,8 @@
-"""Rewrites hw/include/elbert_registers.h and docs/registers.md."""
+"""Rewrites hw/include/elbert_registers.h."""
 
 from __future__ import annotations
 
 from golden_model.provenance import ROOT
-from hw.bus.registers.exports import write_generated
+from hw.bus.registers.export import HEADER, export
 
-write_generated(ROOT)
+export("c", ROOT / HEADER)

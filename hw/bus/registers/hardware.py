@@ -1,28 +1,38 @@
-"""The register file in hardware: AXI4-Lite on one side, command and result of the engine on the other."""
+"""The register file in hardware: AXI4-Lite on one side, command and result of the engine on the other.
+
+Storage, byte enables, access modes, reset values and the read multiplexer come from elbert.rdl; what is
+written by hand is what starts and ends a sentence.
+"""
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import memory, wiring
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.config import ElbertConfig
 from golden_model.exits import MAX_WINDOW
-from golden_model.numerics import PROBABILITY_BITS
 from hw.bus.axi import Axi4Lite
 from hw.bus.axi_lite import AxiLiteSlave
-from hw.bus.registers.description import COUNTERS, EXIT_MODES, REGISTERS, TABLES, WORD_BITS
-from hw.interfaces import CommandPort, ErrorCode, ResultPort
+from hw.bus.registers.model import EXIT_MODES, WORD_BITS, Field, Register, machine_registers
+from hw.interfaces import COUNTERS, Command, CommandPort, Counters, ErrorCode, ResultPort
+
+CYCLE_BITS = 64
+Snapshot = data.StructLayout({"cycles": CYCLE_BITS, "counters": Counters})
+"""What a sentence took so far."""
+BASES = tuple(name for name in Command.members if name.endswith("_base"))
 
 
 class Registers(wiring.Component):
     """AXI4-Lite register file; starts, watches and ends sentences.
 
     Illegal addresses, and writes to registers without a writable field, answer SLVERR and change
-    nothing. CONTROL.start checks the settings (length, policy, iterations, window, in that order);
-    a bad one sets ERROR and ``done`` without disturbing the engine. Good settings are copied, so
-    the driver may write the next sentence's while one runs. The watchdog lives here: whatever the
-    engine does, a sentence ends.
+    nothing. CONTROL.start checks the settings (length, policy, iterations, window, alignment of the
+    bases, in that order); a bad one sets ERROR and STATUS.done without disturbing the engine, and one
+    while busy sets STATUS.refused alone. Good settings, the watchdog's included, are copied, so the
+    driver may write the next sentence's while one runs. The watchdog lives here: whatever the engine
+    does, a sentence ends. Cycles and counters are read from a copy, made in one cycle when a sentence
+    ends and by CONTROL.snapshot.
 
     Parameters
     ----------
@@ -34,30 +44,21 @@ class Registers(wiring.Component):
     -------
     s_axil : In(Axi4Lite())
     irq : Out(1)
-        Level, STATUS.done.
+        Level: a flag of STATUS and its bit of IRQ_ENABLE.
     command : Out(CommandPort())
         ``start`` comes 1 cycle after the write of CONTROL is taken.
     result : In(ResultPort())
+
+    Raises
+    ------
+    ValueError
+        A constant does not fit its field.
     """
 
     def __init__(self, config: ElbertConfig, rows: int, cols: int, axi_bits: int) -> None:
         self.config = config
-        self.constants = {
-            ("GEOMETRY", "rows"): rows,
-            ("GEOMETRY", "cols"): cols,
-            ("GEOMETRY", "axi_bits"): axi_bits,
-            ("MODEL", "hidden"): config.hidden_size,
-            ("MODEL", "embedding"): config.embedding_size,
-            ("LAYER", "intermediate"): config.intermediate_size,
-            ("LAYER", "heads"): config.num_attention_heads,
-            ("LAYER", "labels"): config.num_labels,
-            ("VOCABULARY", "tokens"): config.vocab_size,
-            ("VOCABULARY", "types"): config.type_vocab_size,
-            ("MAX_LENGTH", "value"): config.max_position_embeddings,
-            ("MAX_ITERATIONS", "value"): config.num_hidden_layers,
-        }
-        for (register, field), value in self.constants.items():
-            REGISTERS[register].field(field).insert(value)  # does it fit?
+        self.beat_bits = (axi_bits // 8 - 1).bit_length()
+        self.registers = machine_registers(config, rows, cols, axi_bits)
         super().__init__(
             {
                 "s_axil": In(Axi4Lite()),
@@ -71,76 +72,92 @@ class Registers(wiring.Component):
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave()
         connect(m, flipped(self.s_axil), slave.s_axil)
-        bus = slave.bus
-
-        stored = self._storage(m, bus)
-        control = stored["CONTROL", "start"], stored["CONTROL", "abort"], stored["STATUS", "done"]
-        status = self._sequence(m, stored, *control)
-        self._read(m, bus, stored | status)
+        stored = self._storage(m, slave.bus)
+        values = self._sequence(m, stored)
+        self._read(m, slave.bus, stored | values)
         return m
 
     def _storage(self, m: Module, bus) -> dict[tuple[str, str], Signal]:
-        """Writable fields: values of ``rw``, pulses of ``pulse`` and ``w1c`` fields."""
+        """The writable fields' signals: settings, sticky flags, and pulses of a cycle.
+
+        A flag's clearing by software is in the statements made here, so that a set that follows wins.
+        """
         stored: dict[tuple[str, str], Signal] = {}
         m.d.comb += bus.write_error.eq(1)
         with m.Switch(bus.write_address):
-            for register in REGISTERS.values():
+            for register in self.registers.values():
                 if not register.writable:
                     continue
                 with m.Case(register.offset // 4):
                     m.d.comb += bus.write_error.eq(0)
                     for field in register.fields:
-                        if field.access == "ro":
+                        if field.access in ("ro", "constant"):
                             continue
                         name = f"{register.name}_{field.name}".lower()
                         signal = Signal(field.width, name=name, init=field.reset)
                         stored[register.name, field.name] = signal
-                        for byte in range(4):
-                            low = max(field.bit, 8 * byte)
-                            high = min(field.bit + field.width, 8 * byte + 8)
-                            if low >= high:
-                                continue
-                            part = signal[low - field.bit : high - field.bit]
-                            with m.If(bus.write & bus.write_strobe[byte]):
-                                if field.access == "rw":
-                                    m.d.sync += part.eq(bus.write_data[low:high])
-                                else:
-                                    m.d.comb += part.eq(bus.write_data[low:high])
+                        for byte in range(WORD_BITS // 8):
+                            self._write(m, bus, field, signal, byte)
         return stored
 
-    def _sequence(self, m: Module, stored, start, abort, clear_done) -> dict[tuple[str, str], Signal]:
-        """Start, end and watchdog. Returns the read-only fields."""
-        result, command = self.result, self.command
-        running, done = Signal(), Signal()
-        busy = Signal()
-        error, checked = Signal(ErrorCode), Signal(ErrorCode)
-        cycles = Signal(64)
+    @staticmethod
+    def _write(m: Module, bus, field: Field, signal: Signal, byte: int) -> None:
+        """One byte of a write, as far as it reaches the field."""
+        low, high = max(field.bit, 8 * byte), min(field.bit + field.width, 8 * byte + 8)
+        if low >= high:
+            return
+        part, written = signal[low - field.bit : high - field.bit], bus.write_data[low:high]
+        with m.If(bus.write & bus.write_strobe[byte]):
+            if field.access == "rw":
+                m.d.sync += part.eq(written)
+            elif field.access == "w1c":
+                m.d.sync += part.eq(part & ~written)
+            else:
+                m.d.comb += part.eq(written)
 
+    def _checked(self, m: Module, stored: dict[tuple[str, str], Signal]) -> Signal:
+        """The error that the settings would end in."""
         length, iterations = stored["LENGTH", "value"], stored["ITERATIONS", "value"]
         policy, window = stored["POLICY", "value"], stored["WINDOW", "value"]
-        limit = stored["WATCHDOG", "value"]
-        m.d.comb += [busy.eq(running | ~result.idle), self.irq.eq(done), checked.eq(ErrorCode.NONE)]
-        # The last one that holds wins.
-        with m.If((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > MAX_WINDOW))):
-            m.d.comb += checked.eq(ErrorCode.WINDOW)
-        with m.If((iterations == 0) | (iterations > self.config.num_hidden_layers)):
-            m.d.comb += checked.eq(ErrorCode.ITERATIONS)
-        with m.If(policy > max(EXIT_MODES.values())):
-            m.d.comb += checked.eq(ErrorCode.MODE)
+        checked = Signal(ErrorCode)
+        askew = Cat(stored[name.upper(), "value"][: self.beat_bits] for name in BASES).any()
         with m.If((length == 0) | (length > self.config.max_position_embeddings)):
             m.d.comb += checked.eq(ErrorCode.LENGTH)
+        with m.Elif(policy > max(EXIT_MODES.values())):
+            m.d.comb += checked.eq(ErrorCode.MODE)
+        with m.Elif((iterations == 0) | (iterations > self.config.num_hidden_layers)):
+            m.d.comb += checked.eq(ErrorCode.ITERATIONS)
+        with m.Elif((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > MAX_WINDOW))):
+            m.d.comb += checked.eq(ErrorCode.WINDOW)
+        with m.Elif(askew):
+            m.d.comb += checked.eq(ErrorCode.ALIGNMENT)
+        return checked
 
-        expired = Signal()
+    def _sequence(self, m: Module, stored: dict[tuple[str, str], Signal]) -> dict[tuple[str, str], Value]:
+        """Start, end, watchdog, interrupt. Returns the values that the hardware shows."""
+        result, command = self.result, self.command
+        start, abort = stored["CONTROL", "start"], stored["CONTROL", "abort"]
+        take, reset = stored["CONTROL", "snapshot"], stored["CONTROL", "reset"]
+        done, refused = stored["STATUS", "done"], stored["STATUS", "refused"]
+        running, busy = Signal(), Signal()
+        error = Signal(ErrorCode)
+        cycles = Signal(CYCLE_BITS)
+        limit = Signal(WORD_BITS)
+        checked = self._checked(m, stored)
+        m.d.comb += [
+            busy.eq(running | ~result.idle),
+            self.irq.eq((done & stored["IRQ_ENABLE", "done"]) | (refused & stored["IRQ_ENABLE", "refused"])),
+        ]
+
+        expired, ended = Signal(), Signal()
         m.d.comb += expired.eq((limit != 0) & (cycles[:WORD_BITS] >= limit))
-        m.d.sync += [command.start.eq(0), command.abort.eq(0)]
-        with m.If(clear_done):
-            m.d.sync += done.eq(0)
+        m.d.sync += [command.start.eq(0), command.abort.eq(0), ended.eq(0)]
         with m.If(running):
             m.d.sync += cycles.eq(cycles + 1)
         with m.If(abort):
             m.d.sync += command.abort.eq(1)
         with m.If(running & (abort | expired | result.done)):
-            m.d.sync += [running.eq(0), done.eq(1)]
+            m.d.sync += [running.eq(0), done.eq(1), ended.eq(1)]
             with m.If(result.done), m.If(result.error != ErrorCode.NONE):
                 m.d.sync += error.eq(result.error)
             with m.Elif(abort):
@@ -149,98 +166,101 @@ class Registers(wiring.Component):
                 m.d.sync += [error.eq(ErrorCode.WATCHDOG), command.abort.eq(1)]
         with m.If(start & ~abort):
             with m.If(busy):
-                m.d.sync += error.eq(ErrorCode.BUSY)
-                with m.If(~running):
-                    m.d.sync += done.eq(1)
+                m.d.sync += refused.eq(1)
             with m.Elif(checked != ErrorCode.NONE):
                 m.d.sync += [error.eq(checked), done.eq(1)]
             with m.Else():
                 m.d.sync += [
                     running.eq(1),
                     done.eq(0),
+                    refused.eq(0),
                     error.eq(ErrorCode.NONE),
                     cycles.eq(0),
+                    limit.eq(stored["WATCHDOG", "value"]),
                     command.start.eq(1),
                 ]
-                settings = command.settings
-                for name in ("length", "iterations", "delta", "window", "margin", "range", "patience"):
-                    m.d.sync += settings[name].eq(stored[name.upper(), "value"])
-                m.d.sync += settings.mode.as_value().eq(policy)
-                for name in ("tokens", "embedding", "position", "layer", "parameters", "embedding_layer"):
-                    m.d.sync += settings[f"{name}_base"].eq(stored[f"{name}_base".upper(), "value"])
+                for name, setting in command.settings.shape():
+                    register = "POLICY" if name == "mode" else name.upper()
+                    target = Value.cast(command.settings)[setting.offset : setting.offset + setting.width]
+                    m.d.sync += target.eq(stored[register, "value"])
+
+        # A cycle after the end, when the last one is counted.
+        snapshot = Signal(Snapshot)
+        with m.If(take | ended):
+            m.d.sync += [snapshot.cycles.eq(cycles), snapshot.counters.eq(result.counters)]
+
+        with m.If(reset):
+            m.d.sync += [running.eq(0), ended.eq(0), error.eq(0), snapshot.eq(0)]
+            m.d.sync += [command.start.eq(0), command.abort.eq(1)]
+            m.d.sync += [s.eq(s.init) for (name, _), s in stored.items() if name != "CONTROL"]
 
         answer = result.result
-        fields: dict[tuple[str, str], Signal] = {
+        return {
             ("STATUS", "busy"): busy,
-            ("STATUS", "done"): done,
             ("STATUS", "error"): error != ErrorCode.NONE,
             ("ERROR", "code"): error.as_value(),
             ("LABEL", "value"): answer.label,
             ("EXIT_ITERATION", "value"): answer.exit_iteration,
             ("ENTROPY", "value"): answer.entropy,
-            ("CYCLES_LO", "value"): cycles[:WORD_BITS],
-            ("CYCLES_HI", "value"): cycles[WORD_BITS:],
+            ("CYCLES_LO", "value"): snapshot.cycles[:WORD_BITS],
+            ("CYCLES_HI", "value"): snapshot.cycles[WORD_BITS:],
+            **{(name, "value"): snapshot.counters[counter] for name, counter in COUNTERS.items()},
         }
-        for name, counter in COUNTERS.items():
-            fields[name, "value"] = result.counters[counter]
-        return fields
 
-    def _read(self, m: Module, bus, fields: dict[tuple[str, str], Signal]) -> None:
-        """The read multiplexer, one register deep, beside the confidence tables' memories."""
-        result = self.result
+    def _read(self, m: Module, bus, values: dict[tuple[str, str], Value]) -> None:
+        """The read multiplexer, one register deep, beside the tables' memories."""
+        arrays = {"LOGIT": self.result.result.logits, "PROBABILITY": self.result.result.probabilities}
         word, error = Signal(WORD_BITS), Signal()
         m.d.comb += error.eq(1)
         with m.Switch(bus.read_address):
-            for register in REGISTERS.values():
+            for register in self.registers.values():
                 for index in range(register.count):
                     with m.Case(register.address(index) // 4):
                         m.d.comb += error.eq(0)
-                        if register.name in TABLES:
+                        if register.external:
                             continue
                         for field in register.fields:
                             if field.access == "pulse":
                                 continue
-                            key = register.name, field.name
                             part = word[field.bit : field.bit + field.width]
-                            if register.name == "LOGIT":
-                                m.d.comb += part.eq(result.result.logits[index])
-                            elif register.name == "PROBABILITY":
-                                m.d.comb += part.eq(result.result.probabilities[index])
-                            elif key in fields:
-                                m.d.comb += part.eq(fields[key])
+                            if field.access == "constant":
+                                m.d.comb += part.eq(field.reset)
+                            elif register.name in arrays:
+                                m.d.comb += part.eq(arrays[register.name][index])
                             else:
-                                m.d.comb += part.eq(self.constants.get(key, field.reset))
-        held, selected = Signal(WORD_BITS), Signal(len(TABLES))
+                                m.d.comb += part.eq(values[register.name, field.name])
+        held = Signal(WORD_BITS)
         m.d.sync += [held.eq(word), bus.read_error.eq(error)]
+        record = self.result.record
+        tables = {
+            "CONFIDENCE": {"confidence": record.confidence, "label": record.label},
+            "ENTROPY_AT": {"value": record.entropy},
+        }
+        answer: Value = held
+        for name, parts in tables.items():
+            selected, entry = self._table(m, bus, self.registers[name], parts)
+            answer = Mux(selected, entry, answer)
+        m.d.comb += bus.read_data.eq(answer)
 
-        answers = held
-        record = result.record
-        for position, name in enumerate(TABLES):
-            register = REGISTERS[name]
-            shape = Cat(record.confidence, record.label) if name == "CONFIDENCE" else record.entropy
-            table = memory.Memory(shape=len(shape), depth=register.count, init=[])
-            m.submodules[name.lower()] = table
-            write, read = table.write_port(), table.read_port()
-            m.d.comb += [
-                write.addr.eq(record.iteration - 1),
-                write.data.eq(shape),
-                write.en.eq(result.record_valid),
-                read.addr.eq(bus.read_address),
-                read.en.eq(1),
-            ]
-            first = register.offset // 4
-            m.d.sync += selected[position].eq(
-                (bus.read_address >= first) & (bus.read_address < first + register.count)
-            )
-            entry = Signal(WORD_BITS, name=f"{name.lower()}_entry")
-            if name == "CONFIDENCE":
-                for field_name, part in (
-                    ("confidence", read.data[:PROBABILITY_BITS]),
-                    ("label", read.data[PROBABILITY_BITS:]),
-                ):
-                    bit = register.field(field_name).bit
-                    m.d.comb += entry[bit : bit + len(part)].eq(part)
-            else:
-                m.d.comb += entry.eq(read.data)
-            answers = Mux(selected[position], entry, answers)
-        m.d.comb += bus.read_data.eq(answers)
+    def _table(self, m: Module, bus, register: Register, parts: dict[str, Value]) -> tuple[Signal, Signal]:
+        """A memory with a record of every iteration; (its turn to answer, its word)."""
+        layout = data.StructLayout({name: part.shape() for name, part in parts.items()})
+        m.submodules[register.name.lower()] = table = memory.Memory(
+            shape=layout, depth=register.count, init=[]
+        )
+        write, read = table.write_port(), table.read_port()
+        m.d.comb += [
+            write.addr.eq(self.result.record.iteration - 1),
+            write.en.eq(self.result.record_valid),
+            read.addr.eq(bus.read_address),
+            read.en.eq(1),
+        ]
+        m.d.comb += [write.data[name].eq(part) for name, part in parts.items()]
+        first = register.offset // 4
+        selected = Signal(name=f"{register.name.lower()}_selected")
+        m.d.sync += selected.eq((bus.read_address >= first) & (bus.read_address < first + register.count))
+        entry = Signal(WORD_BITS, name=f"{register.name.lower()}_entry")
+        for name in parts:
+            field = register.field(name)
+            m.d.comb += entry[field.bit : field.bit + field.width].eq(read.data[name])
+        return selected, entry
