@@ -30,6 +30,9 @@ _DIES = {
     "85f": Resources(lut4=83640, ff=83640, dsp=156, block_ram=208),
 }
 
+_GRIDS = {"12f": (73, 51), "25f": (73, 51), "45f": (91, 72), "85f": (127, 96)}
+"""Columns and rows of tiles."""
+
 _PACKAGES = {
     "lfe5u-12f": ("CABGA256", "CABGA381", "CSFBGA285"),
     "lfe5u-25f": ("CABGA256", "CABGA381", "CSFBGA285"),
@@ -68,6 +71,11 @@ class Device:
     def resources(self) -> Resources:
         """What the die offers."""
         return _DIES[self.name.partition("-")[2]]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Columns and rows of tiles on the die."""
+        return _GRIDS[self.name.partition("-")[2]]
 
     @property
     def clock_pin(self) -> str:

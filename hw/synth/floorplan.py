@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from hw.synth.netlist import block_of
+from hw.synth.netlist import OWN, block_of
 from hw.synth.timing import Path
 
 _SITE = re.compile(r"X(\d+)/Y(\d+)/")
@@ -23,16 +23,21 @@ COLOURS = (
 """Tol's qualitative colours, told apart by colour-blind readers too; then they repeat."""
 
 OTHER = "#bbbbbb"
-"""The harness, and what belongs to no block."""
+"""The harness."""
 
 
 def floorplan(
-    placed: dict[str, Any], scopes: set[str], depth: int, paths: Sequence[Path] = ()
+    placed: dict[str, Any],
+    grid: tuple[int, int],
+    scopes: set[str],
+    depth: int,
+    paths: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Tiles of a placed design, from the JSON that nextpnr writes.
 
     Args:
         placed: as nextpnr's ``--write`` has it.
+        grid: columns and rows of the die.
         scopes: paths of the design's modules.
         depth: levels of blocks told apart.
 
@@ -40,7 +45,7 @@ def floorplan(
 
     Returns:
         ``{"width", "height", "blocks": [names], "tiles": [[x, y, index of the block with the most cells in
-        it, cells]], "routes": [[[x, y], ...] of each path]}``; index -1 is the harness and what has no name.
+        it, cells]], "routes": [[[x, y], ...] of each path]}``; index -1 is the harness.
     """
     tiles: dict[tuple[int, int], Counter[str]] = {}
     places: dict[str, tuple[int, int]] = {}
@@ -50,15 +55,15 @@ def floorplan(
             continue
         place = (int(match.group(1)), int(match.group(2)))
         inside = name.removeprefix("design.")
-        block = "" if inside == name else block_of(inside, scopes)
+        block = "" if inside == name else block_of(inside, scopes) or OWN
         tiles.setdefault(place, Counter())[".".join(block.split(".")[:depth])] += 1
         places[name] = place
     totals = sum(tiles.values(), Counter[str]())
     blocks = [name for name, _ in totals.most_common() if name]
     index = {name: number for number, name in enumerate(blocks)} | {"": -1}
     return {
-        "width": max((x for x, _ in tiles), default=0) + 1,
-        "height": max((y for _, y in tiles), default=0) + 1,
+        "width": grid[0],
+        "height": grid[1],
         "blocks": blocks,
         "tiles": [
             [x, y, index[found.most_common(1)[0][0]], found.total()]
@@ -92,7 +97,7 @@ def draw(plan: dict[str, Any]) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff" stroke="#888888"/>',
     ]
     for block in range(-1, len(plan["blocks"])):
-        name = plan["blocks"][block] if block >= 0 else "harness and unnamed"
+        name = plan["blocks"][block] if block >= 0 else "harness"
         squares = _squares([(x, y) for x, y, owner, _ in plan["tiles"] if owner == block])
         if squares:
             parts.append(f'<path fill="{colour(block)}" d="{squares}"><title>{escape(name)}</title></path>')

@@ -15,6 +15,9 @@ LUTS_OF_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 DESIGN = "top.design"
 """The design's module inside the harness."""
 
+OWN = "(own logic)"
+"""Name of what lies in the design itself and in no block of it."""
+
 
 def count_resources(cells: Mapping[str, int]) -> Resources:
     """Resources that Yosys's cells take before packing."""
@@ -72,7 +75,7 @@ class Netlist:
         cells: dict[str, Counter[str]] = {}
 
         def add(path: str, kind: str) -> None:
-            parts = block_of(path, known).split(".")
+            parts = (block_of(path, known) or OWN).split(".")
             for level in range(min(len(parts), depth)):
                 cells.setdefault(".".join(parts[: level + 1]), Counter())[kind] += 1
 
@@ -84,7 +87,7 @@ class Netlist:
                     add(inside + name, kind)
 
         walk(DESIGN, "")
-        rows = {name: asdict(count_resources(found)) for name, found in sorted(cells.items()) if name}
+        rows = {name: asdict(count_resources(found)) for name, found in sorted(cells.items())}
         return {name: row for name, row in rows.items() if any(row.values())}
 
     def _is_design(self, kind: str) -> bool:

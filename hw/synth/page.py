@@ -31,5 +31,5 @@ def render_page(title: str, data: dict[str, Any]) -> str:
         labels=LABELS,
         style=Markup(files(__package__).joinpath("web", "style.css").read_text(encoding="utf-8")),
         floorplan=Markup(draw(plan)),
-        legend=[*((name, colour(i)) for i, name in enumerate(plan["blocks"])), ("harness, unnamed", OTHER)],
+        legend=[*((name, colour(i)) for i, name in enumerate(plan["blocks"])), ("harness", OTHER)],
     )

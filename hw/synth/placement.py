@@ -105,7 +105,7 @@ def place(
     with (folder / "top.sdf").open(encoding="utf-8") as lines:
         paths = slowest_paths(lines)
     placed = json.loads((folder / "placed.json").read_text(encoding="utf-8"))
-    write_json(folder / FLOORPLAN, floorplan(placed, scopes, 2, paths))
+    write_json(folder / FLOORPLAN, floorplan(placed, options.device.grid, scopes, 2, paths))
     for name in _BULKY:
         (folder / name).unlink()
     return {

@@ -204,6 +204,7 @@ def test_flattened_cells_count_for_the_innermost_block_of_their_name():
     )
     found = netlist.blocks({"engine", "engine.array", "engine.array.cell_0"}, 2)
     assert {name: (row["lut4"], row["ff"]) for name, row in found.items()} == {
+        "(own logic)": (1, 0),
         "engine": (2, 1),
         "engine.array": (1, 1),
     }

@@ -108,18 +108,22 @@ def test_a_tile_has_the_colour_of_the_block_with_most_cells_in_it():
     }
     paths = slowest_paths(sdf(f"{A}/Q x/A 5", f"x/F {A}/DI 5", cells={A: flip_flop(), "x": ["A F 3"]}))
     plan = floorplan(
-        {"modules": {"top": {"cells": cells}}}, {"engine", "engine.array", "engine.array.cell"}, 2, paths
+        {"modules": {"top": {"cells": cells}}},
+        (6, 4),
+        {"engine", "engine.array", "engine.array.cell"},
+        2,
+        paths,
     )
     assert plan == {
-        "width": 5,
-        "height": 2,
-        "blocks": ["engine.array", "engine"],
-        "tiles": [[0, 0, -1, 1], [2, 1, -1, 1], [3, 1, 0, 3], [4, 1, 0, 1]],
+        "width": 6,
+        "height": 4,
+        "blocks": ["engine.array", "(own logic)", "engine"],
+        "tiles": [[0, 0, -1, 1], [2, 1, 1, 1], [3, 1, 0, 3], [4, 1, 0, 1]],
         "routes": [[(2, 1)]],
     }
     root = ElementTree.fromstring(draw(plan))
-    assert root.attrib["viewBox"] == f"0 0 {5 * TILE} {2 * TILE}"
+    assert root.attrib["viewBox"] == f"0 0 {6 * TILE} {4 * TILE}"
     drawn = {path[0].text: path.attrib["d"] for path in root if path.tag.endswith("path")}
     # Neighbours are one rectangle.
     assert drawn["engine.array"] == f"M{3 * TILE} {TILE}h{2 * TILE}v{TILE}h-{2 * TILE}z"
-    assert len(re.findall("M", drawn["harness and unnamed"])) == 2
+    assert len(re.findall("M", drawn["harness"])) == 1
