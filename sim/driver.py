@@ -58,14 +58,15 @@ class Driver:
             await self.write(name, value)
         await self.control("start")
 
-    async def finish(self, limit_cycles: int) -> str:
+    async def finish(self, limit_cycles: int | None) -> str:
         """Waits for the end of the sentence and acknowledges it; the error's name, NONE if all is well.
 
         Raises:
-            SimTimeoutError: no end within ``limit_cycles``.
+            SimTimeoutError: no end within ``limit_cycles`` (None: there is no limit).
         """
         if not int(self.dut.irq.value):
-            await with_timeout(RisingEdge(self.dut.irq), limit_cycles * clock.period_ns(), "ns")
+            end = RisingEdge(self.dut.irq)
+            await (end if limit_cycles is None else with_timeout(end, limit_cycles * clock.period_ns(), "ns"))
         error = await self.read("ERROR")
         await self.write("STATUS", REGISTERS["STATUS"].field("done").mask)
         return _ERROR_NAMES[error]
@@ -73,7 +74,8 @@ class Driver:
     async def run(self, settings: Mapping[str, int]) -> str:
         """One sentence, start to end."""
         await self.start(settings)
-        return await self.finish(settings["WATCHDOG"] + WATCHDOG_SLACK)
+        watchdog = settings["WATCHDOG"]
+        return await self.finish(watchdog + WATCHDOG_SLACK if watchdog else None)
 
     async def results(self) -> dict[str, Any]:
         """Everything the registers say of the last sentence."""
