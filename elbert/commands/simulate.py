@@ -39,13 +39,32 @@ def simulate(
     stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
     fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
     watchdog: Annotated[
-        int, typer.Option(min=1, help="Cycles after which the hardware drops a sentence.")
-    ] = 100_000_000,
+        int | None,
+        typer.Option(
+            min=1, help="Cycles after which the hardware drops a sentence; by default more than any takes."
+        ),
+    ] = None,
     threads: options.ThreadsOption = None,
     run_dir: options.RunDirOption = Path("runs/simulation"),
     json_file: options.JsonOption = None,
+    mutants: Annotated[
+        bool,
+        typer.Option("--mutants", help="Plant faults in the hardware's source, count what is caught."),
+    ] = False,
+    block: Annotated[str | None, typer.Option(help="With --mutants: faults of this block alone.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --mutants: faults at most [64].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="With --mutants: side by side [2].")] = None,
 ) -> None:
-    """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went."""
+    """Runs whole sentences of a preset, compares every named tensor, and says where the cycles went.
+
+    With --mutants: plants faults in the hardware, one at a time, and counts how many the benches catch.
+    """
+    if mutants:
+        _plant(block, limit or 64, workers or 2, seed, json_file)
+        return
+    for name, value in (("block", block), ("limit", limit), ("workers", workers)):
+        if value is not None:
+            raise ValueError(f"--{name} {value} goes with --mutants alone")
     from golden_model.errors import PromiseBroken
     from golden_model.provenance import header
     from hw.cycles.memory import MemoryTiming, parse_bandwidth
@@ -68,3 +87,27 @@ def simulate(
         waves = [f"waves: {report.waves}"] if report.waves else []
         waves.append(f"the run's files: {report.folder}")
         raise PromiseBroken("; ".join([*report.errors, *([str(first)] if first else []), *waves]))
+
+
+def _plant(block: str | None, limit: int, workers: int, seed: int, json_file: Path | None) -> None:
+    """``--mutants``."""
+    from elbert.progress import bars
+    from elbert.show.mutants import print_mutants, survivor_lines
+    from golden_model.errors import PromiseBroken
+    from golden_model.provenance import header
+    from sim.mutants.campaign import PROMISED, run_campaign, stale_reviews, summary
+
+    verdicts = run_campaign(block=block, limit=limit, workers=workers, seed=seed, bars=bars(False))
+    document = {
+        "header": header(seed),
+        **summary(verdicts),
+        "promised": PROMISED,
+        "stale_reviews": stale_reviews(verdicts),
+        "mutants": [verdict.as_json() for verdict in verdicts],
+    }
+    deliver(document, json_file, lambda: print_mutants(document))
+    share = document["all"]["share"]
+    if share is not None and share < PROMISED:
+        unexplained = [mutant for mutant in document["mutants"] if mutant["reason"] is None]
+        first = survivor_lines(unexplained)[0]
+        raise PromiseBroken(f"{100 * share:.1f} % killed, below {100 * PROMISED:.0f} %; the first {first}")
