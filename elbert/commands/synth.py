@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from elbert import options
 from elbert.outputs import check_files
 from elbert.progress import stages
 from elbert.results import deliver
+
+if TYPE_CHECKING:
+    from hw.synth.request import Request
 
 FOLDER = Path("build") / "synth"
 """Where stages are kept."""
@@ -45,6 +49,10 @@ def synth(
     seeds: Annotated[int | None, typer.Option(help="Place with so many seeds, from 1 on.")] = None,
     workers: Annotated[int, typer.Option(help="Placements at a time, a core and up to 3 GB each.")] = 1,
     depth: Annotated[int, typer.Option(help="Levels of parts that are kept apart, not flattened.")] = 0,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only estimate what the design needs, in seconds, without tools."),
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that each run of a tool may take.")] = 3600.0,
     json_file: options.JsonOption = None,
     page: Annotated[
@@ -86,6 +94,9 @@ def synth(
     if workers < 1 or timeout <= 0:
         raise ValueError(f"workers {workers} and timeout {timeout:g} s must be above 0")
     design = request.design()
+    if estimate:
+        _estimate(request, json_file)
+        return
     with stages() as progress:
         try:
             report = synthesise(
@@ -109,3 +120,20 @@ def synth(
     if page is not None:
         write_text(page, render_page(request.title, data))
     deliver(data, json_file, lambda: print_synthesis(request.title, data))
+
+
+def _estimate(request: Request, json_file: Path | None) -> None:
+    """Shows what a design will need; raises PromiseBroken if that is more than the device has."""
+    from elbert.show.synthesis import print_budget
+    from golden_model.provenance import header
+    from hw.synth.budget import certain, estimate
+    from hw.synth.flow import AT_LEAST, check_fits, describe
+
+    with stages() as progress:
+        progress.stage("Amaranth to RTLIL")
+        needed = estimate(describe(request.make()))
+    device = {"name": request.device.name, "package": request.device.package, "speed": request.device.speed}
+    data = {"header": header(None), "design": request.design(), "device": device, "estimated": asdict(needed)}
+    title = f"{request.title}: estimated"
+    deliver(data, json_file, lambda: print_budget(title, needed, request.device.resources))
+    check_fits(certain(needed), request.device, AT_LEAST)

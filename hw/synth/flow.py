@@ -37,6 +37,9 @@ ShowStage = Callable[[str], None]
 BLOCK_DEPTH = 3
 """Levels of blocks whose area is reported."""
 
+AT_LEAST = "needs at least, by its estimate,"
+"""How a refusal before synthesis says it."""
+
 
 class TooLarge(PromiseBroken):
     """The design does not fit the device; ``needed`` holds how much of everything it takes."""
@@ -57,6 +60,14 @@ def check_fits(needed: Resources, device: Device, how: str = "needs") -> None:
         other = smallest_that_fits(needed, family)
         hint = f"the smallest {family} that has them is {other}" if other else f"no {family} has them"
         raise TooLarge(f"the design {how} {', '.join(missing)} on {device.name}; {hint}", needed)
+
+
+def describe(component: wiring.Component) -> str:
+    """The component in its harness as RTLIL, what `hw.synth.budget.estimate` reads."""
+    from hw.emit import to_rtlil
+    from hw.synth.harness import Harness
+
+    return to_rtlil(Harness(component), "top")
 
 
 def synthesise(
@@ -94,7 +105,7 @@ def synthesise(
     flow = _Flow(Stages(folder), device, depth, timeout, show_stage, show_phase)
     text = flow.describe(make)
     estimated = estimate(text)
-    check_fits(certain(estimated), device, "needs at least, by its estimate,")
+    check_fits(certain(estimated), device, AT_LEAST)
     made, netlist = flow.netlist(text)
     needed = count_resources(netlist.total("top"))
     check_fits(needed, device)
@@ -132,6 +143,15 @@ def synthesise(
     )
 
 
+def make_netlist(
+    make: Callable[[], wiring.Component], device: Device, folder: Path, timeout: float = 3600
+) -> Path:
+    """The stages up to Yosys alone, kept in ``folder`` as :func:`synthesise` does; the netlist's JSON."""
+    flow = _Flow(Stages(folder), device, 0, timeout, lambda text: None, lambda text: None)
+    made, _ = flow.netlist(flow.describe(make))
+    return made.folder / "top.json"
+
+
 class _Flow:
     """The steps, and what each took."""
 
@@ -155,12 +175,9 @@ class _Flow:
 
     def describe(self, make: Callable[[], wiring.Component]) -> str:
         """The design in its harness as RTLIL."""
-        from hw.emit import to_rtlil
-        from hw.synth.harness import Harness
-
         self.show_stage("Amaranth to RTLIL")
         began, cpu = time.monotonic(), time.process_time()
-        text = to_rtlil(Harness(make()), "top")
+        text = describe(make())
         self.usage["amaranth"] = {
             "seconds": round(time.monotonic() - began, 1),
             "cpu_seconds": round(time.process_time() - cpu, 1),
