@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ REASONS = tuple(Counters.members)
 _RECORD_WORDS = 3
 
 
-def with_activity(sources: Mapping[str, str], module: str = "accelerator", top: str = "system") -> dict[str, str]:
+def with_activity(
+    sources: Mapping[str, str], module: str = "accelerator", top: str = "system"
+) -> dict[str, str]:
     """The sources of a simulated accelerator with the monitor added.
 
-    It looks at the counters of ``MODULE.engine`` and at the index of the sequencer's descriptor table.
+    It looks at the counters of ``MODULE.engine`` and at the sequencer's descriptor.
 
     Args:
         sources: Of ``sim.agents.system.system_sources``, of an accelerator with trace ports.
@@ -32,23 +34,24 @@ def with_activity(sources: Mapping[str, str], module: str = "accelerator", top: 
         top: The system.
 
     Raises:
-        ValueError: the Verilog has no such table, or no such counters.
+        ValueError: the Verilog has no such signal, or no such counters.
     """
     text = sources[f"{module}.v"]
     prefix = re.escape(f"{module}.engine")
-    found = re.search(rf"^module \\({prefix}\.sequencer(?:\.\w+)*\.table) .*?^endmodule", text, re.M | re.S)
+    found = re.search(rf"^module \\{prefix}\.sequencer .*?^endmodule", text, re.M | re.S)
     if found is None or f"module \\{module}.engine " not in text:
-        raise ValueError(f"{module} has no engine whose sequencer has a descriptor table")
-    width = re.search(r"input \[(\d+):0\] index;", found[0])
+        raise ValueError(f"{module} has no engine with a sequencer")
+    width = re.search(r"wire \[(\d+):0\] descriptor;", found[0])
     if width is None:
-        raise ValueError(f"the descriptor table {found[1]} has no index")
-    path = ".".join(f"\\{part} " for part in found[1].split(".")[1:])
+        raise ValueError(f"the sequencer of {module} names no descriptor")
     pins = {
         "clk": "clk",
         "rst": "rst",
         "sentence": "sentence",
         "counters": "device.engine.counters",
-        "descriptor": f"device.{path}.index",
+        "descriptor": "device.engine.sequencer.descriptor",
+        "column": "trace_vector__valid",
+        "tag": "trace_vector__tag[3:0]",
         **{name: name for name in (f"m_axi__{part}" for part in ("arlen", "arvalid", "arready"))},
         **{name: name for name in (f"m_axi__{part}" for part in ("rvalid", "rready", "rlast"))},
     }
@@ -75,6 +78,7 @@ class Activity:
         descriptor: int64 [n], the sequencer's.
         taken, first, last: bool [n], a burst's address, first beat, last beat.
         beats: int64 [n], of the burst whose address is taken.
+        tensor: int64 [n], what the vector path writes, a ``hw.engine.program.Post``, -1: nothing.
     """
 
     cycle: np.ndarray
@@ -84,6 +88,36 @@ class Activity:
     first: np.ndarray
     last: np.ndarray
     beats: np.ndarray
+    tensor: np.ndarray
+
+    def parts(self, names: Sequence[str]) -> list[tuple[str, dict[str, int]]]:
+        """What the cycles were spent on, in the order of time: descriptor, and its cycles by reason.
+
+        ``embedding`` is what comes before the first descriptor has a tile, ``exit`` the exit unit's work and
+        what follows before the next descriptor has one.
+
+        Args:
+            names: Of the descriptors.
+        """
+        found: list[tuple[str, dict[str, int]]] = []
+        before = int(self.descriptor[0])  # of the last sentence
+        for i in range(len(self.cycle) - 1):
+            reason, count = int(self.reason[i]), int(self.cycle[i + 1] - self.cycle[i])
+            if reason < 0:
+                continue
+            descriptor = int(self.descriptor[i])
+            if REASONS[reason] == "exit":
+                name = "exit"
+            elif descriptor == before:
+                name = found[-1][0] if found else "embedding"
+            else:
+                name = names[descriptor]
+            before = descriptor
+            if not found or found[-1][0] != name:
+                found.append((name, {}))
+            spent = found[-1][1]
+            spent[REASONS[reason]] = spent.get(REASONS[reason], 0) + count
+        return found
 
     @property
     def cycles(self) -> int:
@@ -119,5 +153,6 @@ def read_activity(path: Path | str) -> dict[int, Activity]:
             first=(part >> 25 & 1).astype(bool),
             last=(part >> 26 & 1).astype(bool),
             beats=(part >> 16 & 0xFF) + 1,
+            tensor=np.where(part >> 27 & 1, part >> 28, -1),
         )
     return sentences
