@@ -16,7 +16,8 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiReadBus, AxiSlaveRead, Region
 
-from hw.bus.axi import AXI_BOUNDARY
+from hw.bus.axi import AXI_BOUNDARY, AXI_CACHE, AXI_PROTECTION
+from hw.bus.axi_reader import QUIET
 from sim.agents import clock
 from sim.run import bench_args, report
 
@@ -58,6 +59,10 @@ class Memory:
         self.hang = False
         self.response: Callable[[int], int | None] = lambda address: 0
         """RRESP of the beat at an address; None is OKAY."""
+        self.last: Callable[[int, bool], bool] = lambda address, last: last
+        """RLAST of the beat at an address, given the right one."""
+        self.short = False
+        """A wrong RLAST ends the burst for the memory too."""
         self.waiting: deque[tuple[int, int, int, int]] = deque()
         """(earliest cycle, address, is last of its burst, response)"""
         self.bursts: list[tuple[int, int]] = []
@@ -74,6 +79,8 @@ class Memory:
         assert 1 << int(dut.m_axi__arsize.value) == size
         assert int(dut.m_axi__arburst.value) == 1
         assert int(dut.m_axi__arid.value) == 0
+        assert int(dut.m_axi__arprot.value) == AXI_PROTECTION
+        assert int(dut.m_axi__arcache.value) == AXI_CACHE
 
     async def run(self) -> None:
         """Never ends."""
@@ -87,7 +94,7 @@ class Memory:
             if valid:
                 _, address, last, response = self.waiting[0]
                 dut.m_axi__rdata.value = self.beat(address, self.beat_bytes)
-                dut.m_axi__rlast.value = last
+                dut.m_axi__rlast.value = int(self.last(address, bool(last)))
                 dut.m_axi__rresp.value = response
             else:  # nothing may depend on these
                 dut.m_axi__rdata.value = rng.getrandbits(8 * self.beat_bytes)
@@ -120,9 +127,11 @@ class Memory:
         assert self.in_flight <= self.outstanding
         for i in range(beats):
             at = address + i * self.beat_bytes
-            self.waiting.append(
-                (self.cycle + self.latency - 1, at, int(i == beats - 1), self.response(at) or 0)
-            )
+            last = i == beats - 1
+            cut = self.short and not last and self.last(at, False)
+            self.waiting.append((self.cycle + self.latency - 1, at, int(last or cut), self.response(at) or 0))
+            if cut:
+                break
 
 
 class Bench:
@@ -330,6 +339,53 @@ async def a_bus_error_stops_and_is_survived(dut: Any) -> None:
         await RisingEdge(dut.clk)
         dut.clear.value = 0
         bench.may_withdraw = False
+        await bench.round_trip([bench.random_command(20) for _ in range(3)])
+        assert not int(dut.error.value)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
+async def a_wrong_last_is_an_error_and_is_survived(dut: Any) -> None:
+    """RLAST too early, with and without the rest behind it, or missing; the next commands are right."""
+    bench = Bench(dut, 9)
+    await bench.begin()
+    memory, rng, size = bench.memory, bench.rng, bench.beat_bytes
+    most = min(memory.max_burst, AXI_BOUNDARY // size)
+    for turn in range(18):
+        memory.latency = rng.choice((1, 5, LATENCY))
+        memory.data_stall = bench.sink_stall = rng.choice((0.0, 0.4))
+        base, count = 0x10000 * (turn + 1), 3 * most
+        fault = ("early", "missing", "short")[turn % 3]
+        place = rng.randrange(2) * most + (
+            most - 1 if fault == "missing" else rng.randrange(max(1, most - 1))
+        )
+        bad = base + size * place
+        memory.short = fault == "short"
+
+        def last(address: int, right: bool, bad: int = bad, fault: str = fault) -> bool:
+            return right if address != bad else fault != "missing"
+
+        memory.last = last
+        bench.may_withdraw = True
+        await bench.send(base, count * size)
+        await bench.send(0x8000_0000, 40 * size)
+        for _ in range(3000):
+            await RisingEdge(dut.clk)
+            if int(dut.error.value):
+                break
+        assert int(dut.error.value), f"rlast {fault} at beat {place} was not seen"
+        waited = await bench.until_idle()
+        assert waited >= QUIET // 2
+        before = expected_beats(base, count * size, size)[:place]
+        assert bench.received == before[: len(bench.received)]
+        assert len(bench.received) >= len(before) - 3
+        bench.received.clear()
+        assert not memory.waiting, "idle while beats are to come"
+        memory.in_flight = 0
+        memory.last, memory.short = (lambda address, right: right), False
+        dut.clear.value = 1
+        await RisingEdge(dut.clk)
+        dut.clear.value = 0
+        bench.may_withdraw, bench.sink_stall = False, 0.0
         await bench.round_trip([bench.random_command(20) for _ in range(3)])
         assert not int(dut.error.value)
 

@@ -17,9 +17,7 @@ from golden_model.integer.model import GoldenModel, Sentence
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from hw.image import build_image
 from hw.params import Machine
-from sim.driver import policy_settings
-from sim.machine import Job, accelerator_system, image_settings, memory_size, simulate
-from sim.run import run_bench
+from sim.machine import Job, accelerator_system, memory_size, simulate
 
 NANO = PRESETS["nano"]
 WATCHDOG = 400_000
@@ -120,62 +118,6 @@ def test_small_machine(rows, columns):
     early = FixedExitPolicy(mode=ExitMode.patience, patience=1)
     jobs = [Job(sentence(machine.model, n, n), early) for n in (27, 1, 64)]
     assert_equal(simulate(machine, checkpoint, jobs, fast=True, timeout_s=3600), jobs)
-
-
-def test_errors_end_in_codes_and_the_next_sentence_is_right(tmp_path):
-    machine = nano(4, 4)
-    checkpoint = random_checkpoint(NANO, seed=4)
-    good = sentence(NANO, 7, 1)
-    bad_id = ([*good[0][:3], NANO.vocab_size, *good[0][4:]], good[1])
-    bad_type = (good[0], [*good[1][:6], NANO.type_vocab_size])
-    policy = FixedExitPolicy(mode=ExitMode.patience, patience=1)
-    image = build_image(checkpoint, machine, [good, bad_id, bad_type])
-    settings = {
-        "LENGTH": len(good[0]),
-        "ITERATIONS": NANO.num_hidden_layers,
-        **policy_settings(policy),
-        **image_settings(image, 0),
-        "WATCHDOG": WATCHDOG,
-    }
-    [golden] = GoldenModel(checkpoint).run([good], policy)
-    (tmp_path / "image.bin").write_bytes(image.contents)
-    run_bench(
-        sources=accelerator_system(machine, memory_size(image)),
-        top="system",
-        test_module="sim.benches.machine_errors_bench",
-        test_args={
-            "good": settings,
-            "expected": {
-                "label": golden.label,
-                "exit_iteration": golden.exit_iteration,
-                "logits": golden.logits[-1].tolist(),
-                "probabilities": golden.probabilities[-1].tolist(),
-            },
-            "illegal": [
-                ({"LENGTH": 0}, "LENGTH"),
-                ({"LENGTH": NANO.max_position_embeddings + 1}, "LENGTH"),
-                ({"LENGTH": 1 << 20}, "LENGTH"),
-                ({"POLICY": 7}, "MODE"),
-                ({"ITERATIONS": 0}, "ITERATIONS"),
-                ({"ITERATIONS": NANO.num_hidden_layers + 1}, "ITERATIONS"),
-                ({"POLICY": int(ExitMode.bias_1), "WINDOW": 0}, "WINDOW"),
-                ({"POLICY": int(ExitMode.bias_3), "WINDOW": 17}, "WINDOW"),
-            ],
-            "bad_tokens": list(image.tokens[1:]),
-            "regions": [
-                ("tokens", image.tokens[0], 4),
-                ("words", image.embedding, 1 << 12),
-                ("positions", image.position, 64),
-                ("projection", image.embedding_layer, 64),
-                ("layer", image.layer, 64),
-                ("layer, late", image.layer + 8192, 64),
-                ("parameters", image.parameters, 64),
-                ("parameters, iteration 2", image.parameters + 8192, 64),
-            ],
-        },
-        plusargs=[f"+axi_image={tmp_path / 'image.bin'}"],
-        seed=3,
-    )
 
 
 # -- planted faults: each must be caught, and where it begins -----------------------------------------------
