@@ -31,11 +31,10 @@ from sim.checker import Checker, Comparison
 from sim.driver import policy_settings
 from sim.ecp5 import ECP5_CELLS
 from sim.run import BenchResult, run_bench
+from sim.watchdog import default_watchdog
 
 MEMORY_SLACK = 1 << 12
 DEFAULT_MEMORY = MemoryTiming()
-DEFAULT_WATCHDOG = 100_000_000
-"""Cycles; far above the longest sentence of any preset."""
 BENCH = "sim.benches.machine_bench"
 _IMAGE, _RESULTS = "image.bin", "results.jsonl"
 """Files in the simulator's working folder, named to it without that folder's path: Verilog's file names are
@@ -146,7 +145,7 @@ def simulate(
     memory: MemoryTiming = DEFAULT_MEMORY,
     stall_mode: int = 0,
     fast: bool = False,
-    watchdog: int = DEFAULT_WATCHDOG,
+    watchdog: int | None = None,
     timeout_s: float = 1200.0,
     waves_on_failure: bool = True,
     run_dir: Path | None = None,
@@ -166,7 +165,7 @@ def simulate(
         memory: latency and bandwidth of the memory.
         stall_mode: of the memory, see sim/agents/axi_memory.v.
         fast: optimised build whose undefined values are zero.
-        watchdog: cycles after which a sentence ends with error WATCHDOG.
+        watchdog: cycles after which a sentence ends with error WATCHDOG; by default more than any takes.
         timeout_s: wall-clock limit of the simulation.
         waves_on_failure: a failed run is repeated with waves.
         run_dir: folder in which the run makes one of its own, for log, traces and waves. That stays only
@@ -186,6 +185,8 @@ def simulate(
         contents, bases = image.contents, [image_settings(image, number) for number in range(len(jobs))]
     else:
         contents, bases = _lay_out(checkpoint, machine, jobs)
+    if watchdog is None:
+        watchdog = default_watchdog(machine, memory, stall_mode)
     settings = [
         {
             "LENGTH": len(job.sentence[0]),

@@ -39,8 +39,11 @@ def simulate(
     stall_mode: Annotated[int, typer.Option(min=0, max=3, help="Of the memory: 0 never, 1 at random …")] = 0,
     fast: Annotated[bool, typer.Option(help="Optimised build, undefined values zero.")] = False,
     watchdog: Annotated[
-        int, typer.Option(min=1, help="Cycles after which the hardware drops a sentence.")
-    ] = 100_000_000,
+        int | None,
+        typer.Option(
+            min=1, help="Cycles after which the hardware drops a sentence; by default more than any takes."
+        ),
+    ] = None,
     threads: options.ThreadsOption = None,
     run_dir: options.RunDirOption = Path("runs/simulation"),
     json_file: options.JsonOption = None,
