@@ -1,10 +1,12 @@
-"""Exit unit in Verilator against the golden integer definition, for several numbers of classes."""
+"""Exit unit and its two parts in Verilator against their golden definitions."""
 
 from __future__ import annotations
 
 import pytest
 
 from golden_model.exits import ExitMode
+from hw.units.exit_arithmetic import ExitArithmetic
+from hw.units.exit_decision import ExitDecision
 from hw.units.exit_unit import ExitUnit
 from sim.run import run_component
 
@@ -25,3 +27,34 @@ def test_exit_unit_equals_the_golden_definition(num_labels: int) -> None:
         assert outcomes[f"{mode.name}.stay"] >= 5, outcomes
         if mode != ExitMode.none:
             assert outcomes[f"{mode.name}.exit"] >= 3, outcomes
+
+
+@pytest.mark.parametrize("num_labels", [2, 5, 8])
+def test_exit_arithmetic(num_labels: int) -> None:
+    block = ExitArithmetic(num_labels)
+    result = run_component(
+        block,
+        f"exit_arithmetic_{num_labels}",
+        "sim.benches.exit_arithmetic_bench",
+        test_args={"num_labels": num_labels, "latency": block.latency, "count": 200},
+        seed=num_labels,
+    )
+    assert len(result.tests) == 3
+
+
+def test_exit_decision() -> None:
+    block = ExitDecision()
+    result = run_component(
+        block,
+        "exit_decision",
+        "sim.benches.exit_decision_bench",
+        test_args={"latency": block.latency, "sentences": 210},
+        seed=5,
+    )
+    assert len(result.tests) == 4
+    outcomes = result.metrics["outcomes"]
+    for mode in ExitMode:  # the stimulus reaches both decisions of every policy
+        assert outcomes[f"{mode.name}.stay"] >= 5, outcomes
+        if mode != ExitMode.none:
+            assert outcomes[f"{mode.name}.exit"] >= 3, outcomes
+    assert all(result.metrics["ties"][name] > 5 for name in ("margin", "delta", "range")), result.metrics
