@@ -40,6 +40,9 @@ def synth(
     package: Annotated[str, typer.Option(help="Package of the device.")] = "CABGA381",
     speed: Annotated[int, typer.Option(help="Speed grade.")] = 6,
     clock: Annotated[float, typer.Option(help="Clock to aim at in MHz.")] = 100.0,
+    mapper: Annotated[
+        str | None, typer.Option(help="abc9 or abc of Yosys. Default: abc9, and abc where that crashes.")
+    ] = None,
     router: Annotated[
         str | None, typer.Option(help="router1 or router2 of nextpnr. Default: router2 above an LFE5U-25F.")
     ] = None,
@@ -89,6 +92,7 @@ def synth(
         clock_target_mhz=clock,
         seeds=tuple(seed or range(1, (1 if seeds is None else seeds) + 1)),
         depth=depth,
+        mapper=mapper,
         router=router,
     )
     if workers < 1 or timeout <= 0:
@@ -106,6 +110,7 @@ def synth(
                 seeds=request.seeds,
                 clock_target_mhz=clock,
                 depth=depth,
+                mapper=mapper,
                 router=router,
                 workers=workers,
                 timeout=timeout,

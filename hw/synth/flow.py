@@ -78,6 +78,7 @@ def synthesise(
     seeds: Sequence[int] = (1,),
     clock_target_mhz: float = 100.0,
     depth: int = 0,
+    mapper: str | None = None,
     router: str | None = None,
     workers: int = 1,
     bitstream: bool = True,
@@ -92,6 +93,7 @@ def synthesise(
         seeds: of nextpnr, one placement each; the same seed gives the same result.
         clock_target_mhz: what placement and routing aim at. Missing it is reported, not an error.
         depth: levels of parts that are kept apart and counted one by one, which costs some area and speed.
+        mapper: Yosys's, one of MAPPERS; None: ABC9, and the plain one where that crashes.
         router: nextpnr's, one of ROUTERS; None: by the design's size.
         workers: placements at a time.
         bitstream: also pack one.
@@ -106,7 +108,7 @@ def synthesise(
     text = flow.describe(make)
     estimated = estimate(text)
     check_fits(certain(estimated), device, AT_LEAST)
-    made, netlist = flow.netlist(text)
+    made, netlist = flow.netlist(text, (mapper,) if mapper else tuple(MAPPERS))
     needed = count_resources(netlist.total("top"))
     check_fits(needed, device)
     options = Options(device, clock_target_mhz, router or choose_router(needed))
@@ -184,14 +186,14 @@ class _Flow:
         }
         return text
 
-    def netlist(self, text: str) -> tuple[Stage, Netlist]:
-        """Yosys's netlist of the design."""
-        scripts = {mapper: yosys_script(text, self.depth, mapper) for mapper in MAPPERS}
+    def netlist(self, text: str, mappers: Sequence[str]) -> tuple[Stage, Netlist]:
+        """Yosys's netlist of the design, by the first of the mappers that does not crash."""
+        scripts = {mapper: yosys_script(text, self.depth, mapper) for mapper in mappers}
 
         def make(work: Path) -> dict[str, Any]:
             write_text(work / "top.il", text)
             self.show_stage("Yosys: logic synthesis")
-            mapper, *others = MAPPERS
+            mapper, *others = mappers
             while True:
                 write_text(work / "top.ys", scripts[mapper])
                 try:

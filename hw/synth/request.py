@@ -18,6 +18,7 @@ from hw.synth.designs import (
 )
 from hw.synth.devices import Device
 from hw.synth.placement import ROUTERS
+from hw.synth.script import MAPPERS
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
@@ -44,9 +45,12 @@ class Request:
     clock_target_mhz: float = 100.0
     seeds: tuple[int, ...] = (1,)
     depth: int = 0
+    mapper: str | None = None
     router: str | None = None
 
     def __post_init__(self) -> None:
+        if self.mapper is not None and self.mapper not in MAPPERS:
+            raise ValueError(f"mapper {self.mapper!r} is not one of {', '.join(MAPPERS)}")
         if self.router is not None and self.router not in ROUTERS:
             raise ValueError(f"router {self.router!r} is not one of {', '.join(ROUTERS)}")
         if not self.clock_target_mhz > 0:

@@ -258,6 +258,7 @@ def test_the_count_of_multipliers_is_the_designs(rows, columns, lanes):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"mapper": "abc10"}, "mapper 'abc10' is not one of abc9, abc"),
         ({"router": "router3"}, "router 'router3' is not one of router1, router2"),
         ({"block": "gelu"}, "block 'gelu' is not one of multiplier"),
         ({"clock_target_mhz": 0.0}, "clock 0 MHz must be above 0"),
@@ -304,6 +305,31 @@ def test_what_cannot_fit_is_refused_before_synthesis_with_what_it_needs(tmp_path
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert re.search(r"DSP \(MULT18X18D\) .* 83 .* 28 .* no", done.stdout)
+
+
+def test_a_crash_of_abc9_is_paid_for_once(tmp_path: Path, monkeypatch):
+    """The plain mapper's netlist is kept under the same inputs; ABC9 alone is not silently replaced."""
+    ran: list[str] = []
+
+    def crash_on_abc9(tool, arguments, folder, **options):
+        mapper = "abc" if "abc -dress" in (folder / "top.ys").read_text() else "abc9"
+        ran.append(mapper)
+        if mapper == "abc9":
+            raise tools.ToolCrashed("yosys ended with code 1 (call stack exhausted)")
+        (folder / "top.json").write_text('{"modules": {}}')
+        return tools.Usage(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(flow, "run_tool", crash_on_abc9)
+    said: list[str] = []
+    nothing = find_device("lfe5u-25f"), 0, 60, said.append, lambda text: None
+    work = flow._Flow(flow.Stages(tmp_path), *nothing)
+    for _ in range(2):
+        stage, _ = work.netlist("module top", ("abc9", "abc"))
+        assert stage.record["mapper"] == "abc"
+    assert ran == ["abc9", "abc"]
+    assert "call stack exhausted" in said[-1]
+    with pytest.raises(tools.ToolCrashed):
+        work.netlist("module top", ("abc9",))
 
 
 def test_the_router_follows_the_size():
