@@ -139,7 +139,7 @@ class Checker:
                 Mismatch(sentence, len(ends), "exit.iteration", (), golden.exit_iteration, len(ends), None)
             )
 
-        for name, iteration, expected, got in _register_values(golden, registers):
+        for name, iteration, expected, got in register_values(golden, registers):
             names.append(name)
             elements += len(expected)
             for i, (e, g) in enumerate(zip(expected, got, strict=True)):
@@ -247,7 +247,7 @@ class Checker:
             check(iteration, prefix + name, part, indexer)
 
 
-def _register_values(
+def register_values(
     golden: SentenceResult, registers: Mapping[str, Any]
 ) -> list[tuple[str, int, list[int], list[int]]]:
     """(name, iteration, expected, got) of everything the exit unit decided."""

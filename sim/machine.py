@@ -113,14 +113,15 @@ def image_settings(image: Image, sentence: int) -> dict[str, int]:
 
 def memory_size(image: Image) -> int:
     """Simulated memory for an image: a power of two, so that builds are shared between images."""
-    return _memory_size(len(image.contents))
+    return memory_size_for(len(image.contents))
 
 
-def _memory_size(used: int) -> int:
+def memory_size_for(used: int) -> int:
+    """Likewise, for so many bytes."""
     return 1 << (used + MEMORY_SLACK - 1).bit_length()
 
 
-def _lay_out(
+def lay_out(
     checkpoint: IntegerCheckpoint, machine: Machine, jobs: Sequence[Job]
 ) -> tuple[bytes, list[dict[str, int]]]:
     """Memory contents, an image per checkpoint one behind the other, and the base registers of every job."""
@@ -134,6 +135,17 @@ def _lay_out(
             bases[number] = {name: base + len(contents) for name, base in own.items()}
         contents += image.contents
     return contents, bases
+
+
+def job_settings(machine: Machine, job: Job, bases: dict[str, int], watchdog: int) -> dict[str, int]:
+    """Registers of one sentence."""
+    return {
+        "LENGTH": len(job.sentence[0]),
+        "ITERATIONS": machine.model.num_hidden_layers,
+        **policy_settings(job.policy),
+        **bases,
+        "WATCHDOG": watchdog,
+    }
 
 
 def simulate(
@@ -184,21 +196,14 @@ def simulate(
     if image:
         contents, bases = image.contents, [image_settings(image, number) for number in range(len(jobs))]
     else:
-        contents, bases = _lay_out(checkpoint, machine, jobs)
+        contents, bases = lay_out(checkpoint, machine, jobs)
     if watchdog is None:
         watchdog = default_watchdog(machine, memory, stall_mode)
     settings = [
-        {
-            "LENGTH": len(job.sentence[0]),
-            "ITERATIONS": machine.model.num_hidden_layers,
-            **policy_settings(job.policy),
-            **bases[number],
-            "WATCHDOG": watchdog,
-            **(overrides or {}),
-        }
-        for number, job in enumerate(jobs)
+        job_settings(machine, job, base, watchdog) | (overrides or {})
+        for job, base in zip(jobs, bases, strict=True)
     ]
-    sources = sources or accelerator_system(machine, _memory_size(len(contents)))
+    sources = sources or accelerator_system(machine, memory_size_for(len(contents)))
     if activity:
         sources = with_activity(sources)
     options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions()

@@ -154,6 +154,22 @@ def _registers() -> Run:
     )
 
 
+def _embedding() -> Run:
+    sizes = {"rows": 4, "data_width": 32}
+
+    def test_args(device: Any) -> dict[str, Any]:
+        import numpy as np
+
+        config, random = _nano(), np.random.default_rng(5)
+        word = random.integers(-127, 128, (config.vocab_size, config.embedding_size), np.int8)
+        shape = (config.type_vocab_size, config.max_position_embeddings, config.embedding_size)
+        position_type = random.integers(-32768, 32768, shape, np.int16)
+        return {"max_burst": 64, "outstanding": 4, "word": word, "position_type": position_type, **sizes}
+
+    component = "sim.benches.embedding_device:EmbeddingWithReader"
+    return _OfNano(component, sizes, "sim.benches.embedding_bench", test_args)
+
+
 def _nano() -> Any:
     from golden_model.config import PRESETS
 
@@ -228,6 +244,7 @@ BLOCKS: dict[str, Block] = {
         ("hw.engine.fetcher", "hw.engine.fetch_walk", "hw.engine.fetch_receive"),
         (_engine_part("hw.engine.fetcher:Fetcher", "sim.benches.fetcher_bench"),)
     ),
+    "embedding": Block(("hw.units.embedding",), (_embedding(),)),
     "registers": Block(("hw.bus.registers", "hw.bus.axi_lite"), (_registers(),)),
     MACHINE: Block(("hw",)),
 }  # fmt: skip
