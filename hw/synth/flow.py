@@ -186,7 +186,7 @@ class _Flow:
         }
         return text
 
-    def netlist(self, text: str, mappers: Sequence[str]) -> tuple[Stage, Netlist]:
+    def netlist(self, text: str, mappers: Sequence[str] = tuple(MAPPERS)) -> tuple[Stage, Netlist]:
         """Yosys's netlist of the design, by the first of the mappers that does not crash."""
         scripts = {mapper: yosys_script(text, self.depth, mapper) for mapper in mappers}
 
