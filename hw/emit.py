@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Const, Elaboratable, Value
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib.wiring import In, Out
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -28,7 +30,12 @@ def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = No
     """
     _check_name(name)
     text: str = verilog.convert(
-        component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True
+        component,
+        name=name,
+        platform=platform,
+        ports=_ports(component),
+        emit_src=False,
+        strip_internal_attrs=True,
     )
     return text
 
@@ -42,10 +49,20 @@ def to_rtlil(component: Elaboratable, name: str = "top", *, platform: Any = None
         ValueError: ``name`` is not a Verilog identifier.
     """
     _check_name(name)
-    text: str = rtlil.convert(component, name=name, platform=platform, emit_src=False)
+    text: str = rtlil.convert(
+        component, name=name, platform=platform, ports=_ports(component), emit_src=False
+    )
     return text
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"module name {name!r} is not a Verilog identifier")
+
+
+def _ports(component: Any) -> dict[str, tuple[Value, PortDirection]]:
+    """The signature's ports, but no constants, such as the ``ready`` of a stream that always is."""
+    directions = {In: PortDirection.Input, Out: PortDirection.Output}
+    flat = component.signature.flatten(component)
+    named = (("__".join(map(str, path)), member.flow, Value.cast(value)) for path, member, value in flat)
+    return {name: (value, directions[flow]) for name, flow, value in named if not isinstance(value, Const)}

@@ -1,8 +1,13 @@
-"""Delay by registers."""
+"""Delay by registers, or by a small memory."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib.memory import Memory
+
+SHORTEST_RING = 6
+"""Cycles from which on a wide delay is cheaper in distributed memory: four of its bits take as many cells as
+four registers, however deep (to 16)."""
 
 
 def delay(m: Module, value, cycles: int, name: str) -> Signal:
@@ -12,3 +17,21 @@ def delay(m: Module, value, cycles: int, name: str) -> Signal:
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def delay_in_memory(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """As :func:`delay`, of many bits: a ring of ``cycles`` - 1 words in distributed memory and a register.
+
+    Its contents, like registers without reset, survive a reset.
+    """
+    value = Value.cast(value)
+    if cycles < SHORTEST_RING:
+        return delay(m, value, cycles, name)
+    depth = cycles - 1
+    m.submodules[name] = memory = Memory(shape=len(value), depth=depth, init=[])
+    write, read = memory.write_port(), memory.read_port(domain="comb")
+    place = Signal(range(depth), reset_less=True, name=f"{name}_place")
+    later = Signal(len(value), reset_less=True, name=f"{name}_later")
+    m.d.comb += [write.addr.eq(place), write.en.eq(1), write.data.eq(value), read.addr.eq(place)]
+    m.d.sync += [place.eq(Mux(place == depth - 1, 0, place + 1)), later.eq(read.data)]
+    return later

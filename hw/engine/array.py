@@ -76,7 +76,8 @@ class Array(wiring.Component):
 
     @property
     def _control_levels(self) -> int:
-        return fan_out_levels(self.rows * self.columns, CONTROL_FAN_OUT)
+        # One at the least: who counts columns out needs to know a tile two cycles before its sums.
+        return max(1, fan_out_levels(self.rows * self.columns, CONTROL_FAN_OUT))
 
     @property
     def latency(self) -> int:

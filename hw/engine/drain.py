@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arith.widths import bits_for_index
 from hw.engine.program import Post
 from hw.engine.tile import tile_layout
 from hw.params import Machine
+
+AHEAD = 2
+"""Cycles by which ``ahead`` is before the column: an address' register and the first cycle of a memory."""
 
 
 def column_layout(machine: Machine) -> data.StructLayout:
@@ -21,6 +24,7 @@ def column_layout(machine: Machine) -> data.StructLayout:
             "preload": 1,
             "lane": bits_for_index(machine.rows),
             "column": bits_for_index(machine.columns),
+            "first": 1,
             "last": 1,
             "tile": tile_layout(machine),
         }
@@ -34,29 +38,31 @@ class Drain(wiring.Component):
     ----------
     machine : Machine
     lead : int
-        Cycles from ``tile_valid`` to the tile's sums, 1 or more: the buffer moves on ``lead`` + 1 cycles
-        after ``shift``.
+        Cycles from a tile to its sums, `AHEAD` or more: the buffer moves on ``lead`` + 1 cycles after
+        ``shift``.
 
     Members
     -------
-    tile_valid, tile : In
+    tile : In(stream of tile_layout)
         A tile's destination. The tile before has left: its columns (and P more where features are on the
         rows) are over.
     shift : Out(1)
+    ahead : Out(column_layout)
+        `AHEAD` cycles before the column is in the buffer, ``lead`` - `AHEAD` cycles after its ``shift``.
     column : Out(column_layout)
-        In the cycle in which the column is in the buffer, ``lead`` cycles after its ``shift``.
+        In the cycle in which the column is in the buffer.
     busy : Out(1)
     """
 
     def __init__(self, machine: Machine, lead: int) -> None:
-        if lead < 1:
-            raise ValueError(f"lead {lead} is below 1")
+        if lead < AHEAD:
+            raise ValueError(f"lead {lead} is below {AHEAD}")
         self._machine, self._lead = machine, lead
         super().__init__(
             {
-                "tile_valid": In(1),
-                "tile": In(tile_layout(machine)),
+                "tile": In(stream.Signature(tile_layout(machine), always_ready=True)),
                 "shift": Out(1),
+                "ahead": Out(column_layout(machine)),
                 "column": Out(column_layout(machine)),
                 "busy": Out(1),
             }
@@ -65,34 +71,42 @@ class Drain(wiring.Component):
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
         p, q = self._machine.rows, self._machine.columns
-        held, tile = Signal.like(self.tile, reset_less=True), Signal.like(self.tile)
+        given = self.tile
+        held, tile = Signal.like(given.payload, reset_less=True), Signal.like(given.payload)
         running = Signal()
         count, position = Signal(range(p + q + 1), reset_less=True), Signal(range(p + q + 1))
         preloads = Signal(range(p + 1))
         now = Signal(column_layout(self._machine))
-        with m.If(self.tile_valid):
-            m.d.sync += held.eq(self.tile)
+        with m.If(given.valid):
+            m.d.sync += held.eq(given.payload)
         m.d.comb += [
-            tile.eq(Mux(self.tile_valid, self.tile, held)),
-            position.eq(Mux(self.tile_valid, 0, count)),
+            tile.eq(Mux(given.valid, given.payload.as_value(), held.as_value())),
+            position.eq(Mux(given.valid, 0, count)),
             preloads.eq(Mux(tile.post == Post.VALUE, p, 0)),
-            now.preload.eq((self.tile_valid | running) & (position < preloads)),
-            now.valid.eq((self.tile_valid | running) & ~now.preload),
+            now.preload.eq((given.valid | running) & (position < preloads)),
+            now.valid.eq((given.valid | running) & ~now.preload),
             now.lane.eq(position),
             now.column.eq(position - preloads),
+            now.first.eq(position == preloads),
             now.last.eq(position + 1 == tile.columns + preloads),
             now.tile.eq(tile),
             self.shift.eq(now.valid),
         ]
         m.d.sync += [
             count.eq(position + 1),
-            running.eq((self.tile_valid | running) & ~now.last),
+            running.eq((given.valid | running) & ~now.last),
         ]
-        busy = [self.tile_valid, running]
+        busy = [given.valid, running]
         for i in range(self._lead):
+            if i == self._lead - AHEAD:
+                m.d.comb += self.ahead.eq(now)
+            # What says that something is there is reset, what it says is not.
+            flags = Signal(2, name=f"flags_{i}")
+            rest = Signal.like(now, name=f"rest_{i}", reset_less=True)
             later = Signal.like(now, name=f"column_{i}")
-            m.d.sync += later.eq(now)
+            m.d.sync += [flags.eq(Cat(now.valid, now.preload)), rest.eq(now)]
+            m.d.comb += [later.eq(rest), later.valid.eq(flags[0]), later.preload.eq(flags[1])]
             now = later
-            busy += [now.valid, now.preload]
+            busy.append(flags.any())
         m.d.comb += [self.column.eq(now), self.busy.eq(Cat(busy).any())]
         return m

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.numerics import OPERAND_BITS, RESIDUAL_BITS
-from hw.arith.constant import times_constant
+from golden_model.numerics import OPERAND_BITS
+from hw.arith.delay import delay, delay_in_memory
 from hw.arith.widths import bits_for_index
 from hw.bus.axi import read_command_stream, read_data_stream
 from hw.channel import CHANNEL, CHANNEL_BITS, NORM_CHANNEL
-from hw.engine.array import COLUMN_BITS, ROW_BITS, Array
+from hw.engine.array import Array
 from hw.engine.fetcher import Fetcher
+from hw.engine.hidden_stream import NORM_WRITE_LAG, HiddenStream
+from hw.engine.operands import OPERAND_STAGES, WORDS_AT, Operands
 from hw.engine.sequencer import Sequencer
-from hw.engine.tile import ArrayState, ColumnSource, RowSource, last_block_of
+from hw.engine.tile import ArrayState, last_block_of
+from hw.engine.token_words import group_of, word_base
 from hw.engine.trace import HEAD_SHIFT, LANE_BITS, POSITION_BITS, TracePort, TraceTag
 from hw.engine.vector_path import VectorPath
 from hw.interfaces import Command, Counters, ErrorCode, Record, Result
-from hw.memory.banks import GroupedMemory, WordMemory
-from hw.memory.hidden import HIDDEN_WORD, split_hidden
+from hw.memory.banks import READ_LATENCY, GroupedMemory, WordMemory
 from hw.params import Machine
 from hw.units.activation_table import ActivationTable
 from hw.units.embedding import EmbeddingUnit
@@ -28,8 +30,6 @@ from hw.units.layernorm import LayerNorm
 from hw.units.softmax import Softmax
 
 TRACES = ("trace_vector", "trace_norm", "trace_exponentials", "trace_embedding")
-OPERAND_STAGES = 2
-"""Memory read and operand register between a step and the array."""
 
 
 class Engine(wiring.Component):
@@ -78,10 +78,11 @@ class Engine(wiring.Component):
             machine.token_blocks,
             machine.normalize_lanes,
             machine.technology,
+            HiddenStream.ROWS_LATENCY,
         )
         self.vector_path = VectorPath(
             machine,
-            norm_latency=self.layernorm.read_to_write_latency,
+            norm_latency=self.layernorm.read_to_write_latency + NORM_WRITE_LAG,
             drain_lead=self.array.shift_latency - 1,
         )
         self.softmax = Softmax(p, model.max_position_embeddings)
@@ -89,21 +90,28 @@ class Engine(wiring.Component):
         self.embedding = EmbeddingUnit(model, p, machine.axi_bits)
         self.exit_unit = ExitUnit(model.num_labels)
 
-        def memory(width: int, depth: int) -> GroupedMemory:
-            return GroupedMemory(groups=machine.groups, lanes=p, width=width, depth=depth)
+        def memory(depth: int) -> GroupedMemory:
+            return GroupedMemory(
+                groups=machine.groups, lanes=p, width=OPERAND_BITS, depth=depth, poison=machine.trace
+            )
 
-        self.hidden_memory = memory(RESIDUAL_BITS, machine.hidden_words)
-        self.activation_memory = memory(OPERAND_BITS, machine.activation_words)
-        self.key_memory = memory(OPERAND_BITS, machine.key_words)
-        self.value_memory = memory(OPERAND_BITS, machine.value_words)
-        self.weights_memory = WordMemory(unsigned(machine.axi_bits), 2 * machine.bank_words)
-        self.norm_parameters = WordMemory(unsigned(CHANNEL_BITS), model.hidden_size)
+        # No word is used that is written in the cycle of its read. Activations, keys and values are read by
+        # descriptors that wait until the ones that write them are through; a context is written beside the
+        # queries that are read. A weight bank is filled from its beginning when its last words are read.
+        # LayerNorm's parameters are there before the first sums.
+        self.operands = Operands(machine)
+        self.hidden_stream = HiddenStream(machine)
+        self.activation_memory = memory(machine.activation_words)
+        self.key_memory = memory(machine.key_words)
+        self.value_memory = memory(machine.value_words)
+        self.weights_memory = WordMemory(
+            unsigned(machine.axi_bits), 2 * machine.bank_words, poison=machine.trace
+        )
+        self.norm_parameters = WordMemory(unsigned(CHANNEL_BITS), model.hidden_size, poison=machine.trace)
 
         self._embedding_reads = Signal()  # the bus serves the embedding unit
         self._embedding_phase = Signal()  # LayerNorm works for the embedding
         self._embedding_valid = Signal()  # a feature leaves the embedding unit
-        self._step_1 = Signal.like(self.sequencer.step)  # the step whose operands leave the memories
-        self._reading_hidden = Signal()
         self._draining = Signal()
         self._norm_busy = Signal()
         self._quiet = Signal()  # nothing is on its way to a memory
@@ -114,8 +122,8 @@ class Engine(wiring.Component):
         m = Module()
         for name in (
             "fetcher", "sequencer", "array", "vector_path", "softmax", "layernorm", "activation_table",
-            "embedding", "exit_unit", "hidden_memory", "activation_memory", "key_memory", "value_memory",
-            "weights_memory", "norm_parameters",
+            "embedding", "exit_unit", "operands", "hidden_stream", "activation_memory", "key_memory",
+            "value_memory", "weights_memory", "norm_parameters",
         ):  # fmt: skip
             m.submodules[name] = getattr(self, name)
         self._fetch(m)
@@ -123,7 +131,7 @@ class Engine(wiring.Component):
         self._drain(m)
         self._row_softmax(m)
         self._normalisation(m)
-        self._hidden_memory(m)
+        self._hidden_writes(m)
         self._other_memories(m)
         self._settings(m)
         self._control(m)
@@ -132,37 +140,30 @@ class Engine(wiring.Component):
             self._trace(m)
         return m
 
-    def _word_base(self, block: Signal, stride: int) -> Value:
-        """Address of a token block's first feature, ``stride`` features per block of Q tokens."""
-        return times_constant(block >> (self.machine.groups.bit_length() - 1), stride)
-
-    def _group_of(self, block: Signal) -> Value:
-        """A token block's group within its memory word."""
-        bits = self.machine.groups.bit_length() - 1
-        return block[:bits] if bits else Const(0, 1)
-
     def _fetch(self, m: Module) -> None:
         """Where fetched words go, and who has the bus."""
         machine = self.machine
         fetcher, vector, table = self.fetcher, self.vector_path, self.activation_table
         embedding, weights, norm_parameters = self.embedding, self.weights_memory, self.norm_parameters
-        m.d.comb += [
+        m.d.sync += [
             weights.write_enable.eq(fetcher.bank_write_enable),
             weights.write_address.eq(
-                fetcher.bank_write_bank * machine.bank_words + fetcher.bank_write_address
+                Mux(fetcher.bank_write_bank, machine.bank_words, 0) + fetcher.bank_write_address
             ),
             weights.write_data.eq(fetcher.bank_write_data),
+        ]
+        m.d.comb += [
             norm_parameters.write_enable.eq(fetcher.norm_write_enable),
             norm_parameters.write_address.eq(fetcher.norm_write_index),
             norm_parameters.write_data.eq(fetcher.word[:CHANNEL_BITS]),
             table.write_enable.eq(fetcher.table_write_enable),
             table.write_address.eq(fetcher.table_write_address),
             table.write_data.eq(fetcher.table_write_data),
-            vector.header_write_enable.eq(fetcher.header_write_enable),
-            vector.header_write_slot.eq(fetcher.header_write_slot),
-            vector.header_write_index.eq(fetcher.header_write_index),
-            vector.header_write_data.eq(fetcher.word[:CHANNEL_BITS]),
-            vector.attention_parameters.eq(fetcher.attention_parameters),
+            vector.headers.valid.eq(fetcher.header_write_enable),
+            vector.headers.payload.slot.eq(fetcher.header_write_slot),
+            vector.headers.payload.index.eq(fetcher.header_write_index),
+            vector.headers.payload.channel.eq(fetcher.word[:CHANNEL_BITS]),
+            vector.score_channel.eq(fetcher.attention_parameters[0][:CHANNEL_BITS]),
         ]
         # The bus serves the embedding unit or the fetcher, never both at once.
         for unit, selected in ((embedding, self._embedding_reads), (fetcher, ~self._embedding_reads)):
@@ -185,87 +186,47 @@ class Engine(wiring.Component):
             ]
 
     def _operands(self, m: Module) -> None:
-        """From a step's addresses to the array's operands, two cycles later."""
-        machine = self.machine
-        p = self.machine.rows
-        q = self.machine.columns
-        groups = self.machine.groups
-        sequencer, array, softmax = self.sequencer, self.array, self.softmax
-        hidden, activation, key = self.hidden_memory, self.activation_memory, self.key_memory
-        value, weights = self.value_memory, self.weights_memory
-        step = sequencer.step
+        """The operands' memories, and the array behind them."""
+        operands, array, softmax = self.operands, self.array, self.softmax
         m.d.comb += [
-            self._reading_hidden.eq(
-                step.valid & ((step.row == RowSource.HIDDEN) | (step.column == ColumnSource.HIDDEN))
-            ),
-            activation.read_enable.eq(1),
-            activation.read_address.eq(step.address),
-            key.read_enable.eq(1),
-            key.read_address.eq(step.key_address),
-            value.read_enable.eq(1),
-            value.read_address.eq(step.value_address),
-            weights.read_address.eq(step.bank * machine.bank_words + step.index),
-            softmax.exp_enable.eq(step.valid & (step.row == RowSource.EXPONENTIALS)),
-            softmax.exp_key.eq(step.index),
-            softmax.exp_parity.eq(step.parity),
+            operands.step.eq(self.sequencer.step),
+            self.hidden_stream.array_address.eq(operands.hidden_address),
+            operands.hidden_words.eq(self.hidden_stream.array_words),
+            self.weights_memory.read_address.eq(operands.weights_address),
+            operands.weights.eq(self.weights_memory.read_data),
+            softmax.exp_enable.eq(operands.exponentials_enable),
+            softmax.exp_key.eq(operands.exponentials_key),
+            softmax.exp_parity.eq(operands.exponentials_parity),
+            operands.exponentials.eq(softmax.exponentials),
+            array.valid.eq(operands.valid),
+            array.first.eq(operands.first),
+            array.last.eq(operands.last),
+            array.row_operands.eq(operands.rows),
+            array.column_operands.eq(operands.columns),
         ]
-        m.d.sync += self._step_1.eq(step)
-        rows = Signal(data.ArrayLayout(signed(ROW_BITS), p), reset_less=True)
-        columns = Signal(data.ArrayLayout(signed(COLUMN_BITS), q), reset_less=True)
-        for lane in range(p):
-
-            def of_group(word, lane=lane):  # type: ignore[no-untyped-def]
-                return Cat(*(word[g][lane] for g in range(groups))).word_select(
-                    self._step_1.group, len(word[0][lane])
-                )
-
-            with m.Switch(self._step_1.row):
-                with m.Case(RowSource.HIDDEN):
-                    m.d.sync += rows[lane].eq(HIDDEN_WORD(of_group(hidden.read_data)).hi)
-                with m.Case(RowSource.ACTIVATION):
-                    m.d.sync += rows[lane].eq(of_group(activation.read_data).as_signed())
-                with m.Case(RowSource.WEIGHTS):
-                    m.d.sync += rows[lane].eq(
-                        weights.read_data.word_select(self._step_1.group * p + lane, OPERAND_BITS).as_signed()
-                    )
-                with m.Case(RowSource.EXPONENTIALS):
-                    m.d.sync += rows[lane].eq(softmax.exponentials[lane])
-        for column in range(q):
-            group, lane = divmod(column, p)
-            with m.Switch(self._step_1.column):
-                with m.Case(ColumnSource.WEIGHTS):
-                    m.d.sync += columns[column].eq(
-                        weights.read_data.word_select(column, OPERAND_BITS).as_signed()
-                    )
-                with m.Case(ColumnSource.HIDDEN):
-                    m.d.sync += columns[column].eq(HIDDEN_WORD(hidden.read_data[group][lane]).hi)
-                with m.Case(ColumnSource.KEY):
-                    m.d.sync += columns[column].eq(key.read_data[group][lane].as_signed())
-                with m.Case(ColumnSource.VALUE):
-                    m.d.sync += columns[column].eq(value.read_data[group][lane].as_signed())
-        for name in ("valid", "first", "last"):
-            register = Signal(name=f"array_{name}")
-            m.d.sync += register.eq(getattr(self._step_1, name))
-            m.d.comb += getattr(array, name).eq(register)
-        m.d.comb += [array.row_operands.eq(rows), array.column_operands.eq(columns)]
+        for name in ("activation", "key", "value"):
+            memory: GroupedMemory = getattr(self, f"{name}_memory")
+            m.d.comb += [
+                memory.read_address.eq(getattr(operands, f"{name}_address")),
+                getattr(operands, f"{name}_words").eq(memory.read_data),
+            ]
 
     def _drain(self, m: Module) -> None:
         """A closed tile's destination waits for its sums; the vector path's neighbours."""
         sequencer, array, vector = self.sequencer, self.array, self.vector_path
         softmax, table = self.softmax, self.activation_table
         step = sequencer.step
-        closing, closed_tile = step.valid & step.last, sequencer.tile
-        on_the_way = [closing]
-        for i in range(OPERAND_STAGES + array.latency - vector.drain_lead):
-            valid_later = Signal(name=f"closing_{i}")
-            tile_later = Signal.like(sequencer.tile, name=f"tile_{i}", reset_less=True)
-            m.d.sync += [valid_later.eq(closing), tile_later.eq(closed_tile)]
-            closing, closed_tile = valid_later, tile_later
-            on_the_way.append(closing)
+        closing = step.valid & step.last
+        way = OPERAND_STAGES + array.latency - vector.drain_lead
+        on_the_way = Signal(way)
+        m.d.sync += on_the_way.eq((on_the_way << 1) | closing)
+        # Registered, but for the step that begins it.
+        leaving = Signal()
+        m.d.sync += leaving.eq(on_the_way.any() | closing | vector.busy)
         m.d.comb += [
-            self._draining.eq(Cat(*on_the_way).any() | vector.busy),
-            vector.tile_valid.eq(closing),
-            vector.tile.eq(closed_tile),
+            self._draining.eq(closing | leaving),
+            vector.tile.valid.eq(on_the_way[-1]),
+            vector.tile.payload.eq(delay_in_memory(m, sequencer.tile, way, "closed_tiles")),
             vector.column.eq(array.column),
             array.shift.eq(vector.shift),
             vector.row_multiplier.eq(softmax.row_multiplier),
@@ -276,18 +237,18 @@ class Engine(wiring.Component):
 
     def _row_softmax(self, m: Module) -> None:
         """Score columns in; a row block's second pass starts when its last column is stored."""
-        fetcher, sequencer, vector = self.fetcher, self.sequencer, self.vector_path
+        fetcher, sequencer, scores = self.fetcher, self.sequencer, self.vector_path.scores
         softmax, settings = self.softmax, self.settings
-        pending, pending_parity = Signal(), Signal()
+        stored, stored_parity, pending, pending_parity = Signal(), Signal(), Signal(), Signal()
         done_before = Signal(2)
         context_channel = Signal(CHANNEL)
         m.d.comb += [
             context_channel.eq(fetcher.attention_parameters[1][:CHANNEL_BITS]),
-            softmax.score_valid.eq(vector.score_valid),
-            softmax.score_parity.eq(vector.score_parity),
-            softmax.score_key.eq(vector.score_key),
-            softmax.score_first.eq(vector.score_first),
-            softmax.scores.eq(vector.scores),
+            softmax.score_valid.eq(scores.valid),
+            softmax.score_parity.eq(scores.payload.parity),
+            softmax.score_key.eq(scores.payload.key),
+            softmax.score_first.eq(scores.payload.first),
+            softmax.scores.eq(scores.payload.lanes),
             softmax.start.eq(pending & ~softmax.busy),
             softmax.start_parity.eq(pending_parity),
             softmax.start_keys.eq(settings.length),
@@ -295,9 +256,14 @@ class Engine(wiring.Component):
             softmax.context_shift.eq(context_channel.shift),
             sequencer.softmax_done.eq(softmax.done & ~done_before),
         ]
-        m.d.sync += done_before.eq(softmax.done)
-        with m.If(vector.softmax_start):
-            m.d.sync += [pending.eq(1), pending_parity.eq(vector.softmax_start_parity)]
+        m.d.sync += [
+            done_before.eq(softmax.done),
+            stored.eq(scores.valid & scores.payload.last),
+        ]
+        with m.If(scores.valid & scores.payload.last):
+            m.d.sync += stored_parity.eq(scores.payload.parity)
+        with m.If(stored):
+            m.d.sync += [pending.eq(1), pending_parity.eq(stored_parity)]
         with m.Elif(softmax.start):
             m.d.sync += pending.eq(0)
 
@@ -312,6 +278,8 @@ class Engine(wiring.Component):
         blocks = range(machine.token_blocks + 1)
         requested, started = Signal(blocks), Signal(blocks)
         norm_request = Signal()
+        # Known a cycle late: by then what leads to a request has been busy itself.
+        m.d.sync += self._norm_busy.eq(norm_request | (requested != 0) | norm.busy)
         with m.If(norm_request):
             m.d.sync += requested.eq(requested + 1)
         with m.If(norm.start):
@@ -323,9 +291,12 @@ class Engine(wiring.Component):
             norm.start_block.eq(started),
             norm.size_select.eq(self._embedding_phase),
             norm.to_operand.eq(self._embedding_phase),
-            norm.pause.eq(vector.residual_read),
-            self._norm_busy.eq(norm_request | (requested != 0) | norm.busy),
-            norm_parameters.read_address.eq(norm.parameter_feature),
+            norm.pause.eq(vector.residual_read.valid),
+            # Its parameters arrive with its values.
+            norm_parameters.read_address.eq(
+                delay(m, norm.parameter_feature, HiddenStream.ROWS_LATENCY - READ_LATENCY, "parameter")
+            ),
+            *(norm.read_values[i].eq(self.hidden_stream.rows[i].as_signed()) for i in range(p)),
         ]
         norm_channel = Signal(NORM_CHANNEL)
         m.d.comb += [
@@ -336,7 +307,7 @@ class Engine(wiring.Component):
         ]
 
         # The embedding's features arrive one lane at a time, the residual's a column at a time.
-        feature = embedding.out.payload
+        feature, sums = embedding.out.payload, vector.statistics.payload
         m.d.comb += [
             embedding.out.ready.eq(1),
             self._embedding_valid.eq(embedding.out.valid & embedding.out.ready),
@@ -353,114 +324,72 @@ class Engine(wiring.Component):
             m.d.comb += [norm.stat_values[lane].eq(feature.value) for lane in range(p)]
         with m.Else():
             m.d.comb += [
-                norm.stat_valid.eq(vector.stat_valid),
+                norm.stat_valid.eq(vector.statistics.valid),
                 norm.stat_lanes.eq(~0),
-                norm.stat_first.eq(vector.stat_first),
-                norm.stat_block.eq(vector.stat_block),
-                norm.stat_block_start.eq(vector.stat_block_start),
-                norm.stat_block_end.eq(vector.stat_block_end),
-                norm.stat_values.eq(vector.stat_values),
+                norm.stat_first.eq(sums.first),
+                norm.stat_block.eq(sums.block),
+                norm.stat_block_start.eq(sums.block_start),
+                norm.stat_block_end.eq(sums.block_end),
+                norm.stat_values.eq(sums.lanes),
             ]
         # A block is complete with its last lane, or with the sentence's last token.
         embedded_block = Signal()
         m.d.sync += embedded_block.eq(self._embedding_valid & feature.last & feature.lane[p - 1])
         m.d.comb += norm_request.eq(vector.norm_request | embedded_block | self._partial_block(m))
 
-    def _hidden_memory(self, m: Module) -> None:
-        """The residual stream's ports."""
-        machine = self.machine
-        model = self.machine.model
-        p = self.machine.rows
-        groups = self.machine.groups
-        norm, vector, embedding = self.layernorm, self.vector_path, self.embedding
-        hidden = self.hidden_memory
-        feature = embedding.out.payload
-        norm_write_address = Signal(bits_for_index(max(machine.hidden_words, machine.activation_words)))
-        norm_write_pair = Signal.like(hidden.write_data)
-        m.d.comb += norm_write_address.eq(
-            self._word_base(norm.write_block, model.hidden_size) + norm.write_feature
-        )
-        for lane in range(p):
-            m.d.comb += norm_write_pair[lane].eq(
-                split_hidden(m, norm.write_values[lane], f"norm_high_{lane}")
-            )
-
-        # One read port: array, residual and LayerNorm never meet (LayerNorm pauses for the residual, the
-        # array waits for both). One write port: residual and LayerNorm share one read-to-write latency.
-        read_group = Signal(range(max(2, groups)))
-        with m.If(vector.residual_read):
-            m.d.comb += hidden.read_address.eq(vector.residual_read_address)
-        with m.Elif(norm.read_enable):
-            m.d.comb += hidden.read_address.eq(
-                self._word_base(norm.read_block, model.hidden_size) + norm.read_feature
-            )
-        with m.Else():
-            m.d.comb += hidden.read_address.eq(self.sequencer.step.address)
-        m.d.comb += hidden.read_enable.eq(vector.residual_read | norm.read_enable | self._reading_hidden)
-        m.d.sync += read_group.eq(
-            Mux(vector.residual_read, vector.residual_read_group, self._group_of(norm.read_block))
-        )
-        for lane in range(p):
-            word = Cat(*(hidden.read_data[g][lane] for g in range(groups))).word_select(
-                read_group, RESIDUAL_BITS
-            )
-            m.d.comb += [
-                vector.residual_read_data[lane].eq(word),
-                norm.read_values[lane].eq(word.as_signed()),
-            ]
-        with m.If(self._embedding_phase & self._embedding_valid):
-            m.d.comb += [
-                hidden.write_lanes.eq(feature.lane),
-                hidden.write_group.eq(self._group_of(feature.block)),
-                hidden.write_address.eq(self._word_base(feature.block, model.hidden_size) + feature.feature),
-            ]
-            m.d.comb += [hidden.write_data[lane].eq(feature.value) for lane in range(p)]
-        with m.Elif(vector.hidden_write):
-            m.d.comb += [
-                hidden.write_lanes.eq(~0),
-                hidden.write_group.eq(vector.hidden_write_group),
-                hidden.write_address.eq(vector.hidden_write_address),
-                hidden.write_data.eq(vector.hidden_write_data),
-            ]
-        with m.Else():
-            m.d.comb += [
-                hidden.write_lanes.eq(Mux(norm.write_enable & ~self._embedding_phase, (1 << p) - 1, 0)),
-                hidden.write_group.eq(self._group_of(norm.write_block)),
-                hidden.write_address.eq(norm_write_address),
-                hidden.write_data.eq(norm_write_pair),
-            ]
+    def _hidden_writes(self, m: Module) -> None:
+        """The residual stream's readers and writers."""
+        norm, vector, hidden = self.layernorm, self.vector_path, self.hidden_stream
+        feature = self.embedding.out.payload
+        wiring.connect(m, vector.residual_read, hidden.residual_read)
+        wiring.connect(m, vector.hidden, hidden.vector_write)
+        embedded = hidden.embedding_write
+        m.d.comb += [
+            vector.residual.eq(hidden.rows),
+            hidden.norm_read.valid.eq(norm.read_enable),
+            hidden.norm_read.payload.block.eq(norm.read_block),
+            hidden.norm_read.payload.feature.eq(norm.read_feature),
+            hidden.norm_write.valid.eq(norm.write_enable & ~self._embedding_phase),
+            hidden.norm_write.payload.at.block.eq(norm.write_block),
+            hidden.norm_write.payload.at.feature.eq(norm.write_feature),
+            hidden.norm_write.payload.values.eq(norm.write_values),
+            embedded.valid.eq(self._embedding_valid & self._embedding_phase),
+            embedded.payload.at.block.eq(feature.block),
+            embedded.payload.at.feature.eq(feature.feature),
+            embedded.payload.lanes.eq(feature.lane),
+            embedded.payload.value.eq(feature.value),
+        ]
 
     def _other_memories(self, m: Module) -> None:
         """Writes of keys, values and activations."""
         machine = self.machine
-        p = self.machine.rows
         norm, vector, activation = self.layernorm, self.vector_path, self.activation_memory
-        key, value = self.key_memory, self.value_memory
-        all_lanes = (1 << p) - 1
-        for memory_, enable in ((key, vector.key_write), (value, vector.value_write)):
+        for memory, written in ((self.key_memory, vector.key), (self.value_memory, vector.value)):
             m.d.comb += [
-                memory_.write_lanes.eq(Mux(enable, all_lanes, 0)),
-                memory_.write_group.eq(vector.write_group),
-                memory_.write_address.eq(vector.write_address),
-                memory_.write_data.eq(vector.write_bytes),
+                memory.write_enable.eq(written.valid),
+                memory.write_group.eq(written.payload.group),
+                memory.write_address.eq(written.payload.address),
+                memory.write_data.eq(written.payload.lanes),
             ]
+        # The embedding's operands come from LayerNorm, before anything comes from the vector path.
+        base = Signal.like(activation.write_address)
+        m.d.comb += base.eq(word_base(machine, norm.write_block, machine.activation_stride))
         with m.If(self._embedding_phase):
-            m.d.comb += [
-                activation.write_lanes.eq(Mux(norm.write_enable, all_lanes, 0)),
-                activation.write_group.eq(self._group_of(norm.write_block)),
-                activation.write_address.eq(
-                    self._word_base(norm.write_block, machine.activation_stride) + norm.write_feature
+            m.d.sync += [
+                activation.write_enable.eq(norm.write_enable),
+                activation.write_group.eq(group_of(machine, norm.write_block)),
+                activation.write_address.eq(base + norm.write_feature),
+                *(
+                    activation.write_data[lane].eq(norm.write_values[lane][:OPERAND_BITS])
+                    for lane in range(machine.rows)
                 ),
             ]
-            m.d.comb += [
-                activation.write_data[lane].eq(norm.write_values[lane][:OPERAND_BITS]) for lane in range(p)
-            ]
         with m.Else():
-            m.d.comb += [
-                activation.write_lanes.eq(Mux(vector.activation_write, all_lanes, 0)),
-                activation.write_group.eq(vector.write_group),
-                activation.write_address.eq(vector.write_address),
-                activation.write_data.eq(vector.write_bytes),
+            m.d.sync += [
+                activation.write_enable.eq(vector.activation.valid),
+                activation.write_group.eq(vector.activation.payload.group),
+                activation.write_address.eq(vector.activation.payload.address),
+                activation.write_data.eq(vector.activation.payload.lanes),
             ]
 
     def _settings(self, m: Module) -> None:
@@ -600,7 +529,7 @@ class Engine(wiring.Component):
 
     def _count(self, m: Module) -> None:
         """Every cycle of a sentence is counted once: the array works, or it has a reason not to."""
-        counters = Signal(Counters)
+        counters = Signal(Counters, reset_less=True)
         m.d.comb += self.counters.eq(counters)
         with m.If(self.start):
             m.d.sync += counters.eq(0)
@@ -615,7 +544,8 @@ class Engine(wiring.Component):
     def _trace(self, m: Module) -> None:
         """Drives the trace ports."""
         p = self.machine.rows
-        norm, softmax, step_1 = self.layernorm, self.softmax, self._step_1
+        norm, operands = self.layernorm, self.operands
+        step = delay(m, self.sequencer.step, WORDS_AT, "trace_step")
         feature = self.embedding.out.payload
         wiring.connect(m, wiring.flipped(self.trace_vector), self.vector_path.trace)
 
@@ -635,12 +565,13 @@ class Engine(wiring.Component):
             trace.data.eq(lanes(norm.write_values[i] for i in range(p))),
         ]
         trace = self.trace_exponentials
-        position = (step_1.head << HEAD_SHIFT) | step_1.index
+        position = (step.head << HEAD_SHIFT) | step.index
+        exponentials = delay(m, operands.exponentials, 1, "trace_exponentials")
         m.d.comb += [
-            trace.valid.eq(step_1.valid & step_1.trace),
+            trace.valid.eq(step.valid & step.trace),
             trace.tag.eq(TraceTag.EXPONENTIALS),
-            trace.index.eq((step_1.block << POSITION_BITS) | position),
-            trace.data.eq(lanes(softmax.exponentials[i] for i in range(p))),
+            trace.index.eq((step.block << POSITION_BITS) | position),
+            trace.data.eq(lanes(exponentials[i] for i in range(p))),
         ]
         trace = self.trace_embedding
         m.d.comb += [

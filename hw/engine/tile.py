@@ -6,8 +6,7 @@ from amaranth.hdl import Value
 from amaranth.lib import data, enum
 
 from hw.arith.widths import bits_for_index
-from hw.engine.fetcher import HEADER_SLOTS
-from hw.engine.program import Post
+from hw.engine.program import HEADER_SLOTS, Post
 from hw.params import Machine
 
 

@@ -2,38 +2,79 @@
 
 A word of Q tokens x 1 feature lies in Q/P groups of P lanes. The array's rows read one group, its
 columns read all groups at the same address: that is how one memory serves both sides of the array.
+
+A block memory takes half a cycle to deliver: nothing but a register lies behind it. What it delivers of a
+word that is written in the same cycle is left open, since a defined answer costs the ECP5's a comparator and
+a bypass (of one hidden memory 300 of 900 LUT4 and all its flip-flops). That no such word is used, its user
+sees to, and says why; with ``poison``, as in every traced simulation, such a word comes out inverted, so that
+its use shows as a wrong integer.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Elaboratable, Module, Signal, unsigned
+from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort, WritePort
 
 from hw.arith.widths import bits_for_index
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
+
+READ_LATENCY = 2
+"""Cycles from an address to its word: memory, register."""
+
+
+def _register(m: Module, read: ReadPort, write: WritePort, poison: bool) -> Value:
+    """The word read, a cycle later; with ``poison`` inverted if it was written in the cycle of the read."""
+    word = Value.cast(read.data)
+    register = Signal(len(word), reset_less=True)
+    if poison:
+        collided = Signal()
+        m.d.sync += collided.eq(read.en & Value.cast(write.en).any() & (read.addr == write.addr))
+        word = Mux(collided, ~word, word)
+    m.d.sync += register.eq(word)
+    return register
 
 
 class GroupedMemory(Elaboratable):
     """``groups`` memories of ``depth`` words of ``lanes`` x ``width`` bits; one read, one write port.
 
-    Reading takes one cycle and delivers every group at ``read_address``; the reader picks.
+    Reading takes `READ_LATENCY` cycles and delivers every group at ``read_address``; the reader picks.
+
+    Parameters
+    ----------
+    groups, lanes, width, depth : int
+    lane_writes : bool
+        Lanes are written one by one (which takes a write enable each).
+    poison : bool
+        See the module.
 
     Members
     -------
-    read_enable, read_address, read_data : read_data is ArrayLayout(ArrayLayout(width, lanes), groups)
-    write_group, write_lanes, write_address, write_data : write_lanes masks lanes, 0 writes nothing
+    read_address, read_data : read_data is ArrayLayout(ArrayLayout(width, lanes), groups)
+    write_enable, write_group, write_address, write_data
+    write_lanes : with ``lane_writes`` only; masks lanes
     """
 
-    def __init__(self, *, groups: int, lanes: int, width: int, depth: int) -> None:
+    def __init__(
+        self,
+        *,
+        groups: int,
+        lanes: int,
+        width: int,
+        depth: int,
+        lane_writes: bool = False,
+        poison: bool = False,
+    ) -> None:
         self.groups, self.lanes, self.width, self.depth = groups, lanes, width, depth
+        self.lane_writes, self.poison = lane_writes, poison
         bits = bits_for_index(depth)
         word = data.ArrayLayout(unsigned(width), lanes)
-        self.read_enable = Signal()
         self.read_address = Signal(bits)
         self.read_data = Signal(data.ArrayLayout(word, groups))
+        self.write_enable = Signal()
         self.write_group = Signal(range(max(2, groups)))
-        self.write_lanes = Signal(lanes)
+        if lane_writes:
+            self.write_lanes = Signal(lanes)
         self.write_address = Signal(bits)
         self.write_data = Signal(word)
 
@@ -41,29 +82,31 @@ class GroupedMemory(Elaboratable):
         m = Module()
         for group in range(self.groups):
             memory = Memory(
-                shape=data.ArrayLayout(unsigned(self.width), self.lanes), depth=self.depth, init=[]
+                shape=data.ArrayLayout(unsigned(self.width), self.lanes),
+                depth=self.depth,
+                init=[],
+                attrs=DONT_CARE_ON_COLLISION,
             )
             m.submodules[f"group_{group}"] = memory
-            read, write = memory.read_port(), memory.write_port(granularity=1)
+            read = memory.read_port()
+            write = memory.write_port(granularity=1 if self.lane_writes else None)
             m.d.comb += [
                 read.addr.eq(self.read_address),
-                read.en.eq(self.read_enable),
-                self.read_data[group].eq(read.data),
+                self.read_data[group].eq(_register(m, read, write, self.poison)),
                 write.addr.eq(self.write_address),
                 write.data.eq(self.write_data),
             ]
-            with m.If(self.write_group == group):
-                m.d.comb += write.en.eq(self.write_lanes)
+            with m.If(self.write_enable & (self.write_group == group)):
+                m.d.comb += write.en.eq(self.write_lanes if self.lane_writes else 1)
         return m
 
 
 class WordMemory(Elaboratable):
-    """``depth`` words of one shape; one read, one write port, read latency one cycle."""
+    """``depth`` words of one shape; one read, one write port, read latency `READ_LATENCY`."""
 
-    def __init__(self, shape, depth: int) -> None:  # type: ignore[no-untyped-def]
-        self.shape, self.depth = shape, depth
+    def __init__(self, shape, depth: int, *, poison: bool = False) -> None:  # type: ignore[no-untyped-def]
+        self.shape, self.depth, self.poison = shape, depth, poison
         bits = bits_for_index(depth)
-        self.read_enable = Signal(init=1)
         self.read_address = Signal(bits)
         self.read_data = Signal(shape)
         self.write_enable = Signal()
@@ -78,8 +121,7 @@ class WordMemory(Elaboratable):
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             read.addr.eq(self.read_address),
-            read.en.eq(self.read_enable),
-            self.read_data.eq(read.data),
+            Value.cast(self.read_data).eq(_register(m, read, write, self.poison)),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
             write.en.eq(self.write_enable),

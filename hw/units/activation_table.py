@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import OPERAND_BITS, TABLE_INDEX_BITS, TABLE_SIZE
 from hw.arith.check import check_int
+from hw.arith.delay import delay
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 ENTRIES_PER_WORD = 4
@@ -36,12 +37,12 @@ class ActivationTable(wiring.Component):
         Entries 4·write_address .. + 3, little-endian, int8 each.
     index : In(ArrayLayout(signed(10), P))
     values : Out(ArrayLayout(signed(8), P))
-        One cycle after ``index``. An index of a word written in the same cycle reads old or new data.
+        ``LATENCY`` cycles after ``index``. An index of a word written in the same cycle reads anything.
 
-    Latency ``LATENCY`` = 1 cycle (memory and byte select, not registered behind); P look-ups per cycle.
+    Latency ``LATENCY`` = 3 cycles (memory, its register, byte select); P look-ups per cycle.
     """
 
-    LATENCY = 1
+    LATENCY = 3
 
     def __init__(self, lanes: int):
         self._lanes = check_int("lanes", lanes, 1, 64)
@@ -73,14 +74,15 @@ class ActivationTable(wiring.Component):
             m.submodules[f"table_{lane}"] = table
             write, read = table.write_port(), table.read_port()
             index = self.index[lane].as_unsigned()
-            select = Signal(select_bits, reset_less=True, name=f"select_{lane}")
+            word = Signal(TABLE_WORD_BITS, reset_less=True, name=f"word_{lane}")
+            value = Signal(signed(OPERAND_BITS), reset_less=True, name=f"value_{lane}")
+            select = delay(m, index[:select_bits], 2, f"select_{lane}")
             m.d.comb += [
                 write.en.eq(self.write_enable),
                 write.addr.eq(self.write_address),
                 write.data.eq(self.write_data),
                 read.addr.eq(index[select_bits:]),
             ]
-            m.d.sync += select.eq(index)
-            entries = Array(read.data[i * OPERAND_BITS :][:OPERAND_BITS] for i in range(ENTRIES_PER_WORD))
-            m.d.comb += self.values[lane].eq(entries[select])
+            m.d.sync += [word.eq(read.data), value.eq(word.word_select(select, OPERAND_BITS))]
+            m.d.comb += self.values[lane].eq(value)
         return m

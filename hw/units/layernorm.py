@@ -35,6 +35,8 @@ class LayerNorm(wiring.Component):
     technology : str
         Form of the multipliers: ``generic``, ``ecp5`` or ``xilinx``. One per lane for the squares, two per
         normalising lane.
+    read_latency : int
+        Cycles from ``read_enable`` to ``read_values``, 1..16.
 
     Members, statistics
     -------------------
@@ -47,7 +49,7 @@ class LayerNorm(wiring.Component):
     stat_block : In(range(max_blocks))
     stat_block_start : In(1)
         First column of a burst (columns of one block): fetches the block's sums. A block's next burst starts
-        at least three cycles after the last column of the one before; bursts of different blocks may follow
+        at least four cycles after the last column of the one before; bursts of different blocks may follow
         each other without a gap, and a burst may have gaps.
     stat_block_end : In(1)
         Last column of a burst: stores the sums.
@@ -82,7 +84,7 @@ class LayerNorm(wiring.Component):
     parameter_feature : Out(range(max(sizes)))
         Equal to ``read_feature``, to address the channel parameters in the same cycle.
     read_values : In(ArrayLayout(signed(18), P))
-        One cycle after ``read_enable``.
+        ``read_latency`` cycles after ``read_enable``.
     gamma : In(signed(16))
         Likewise, as ``beta`` and ``shift``: the channel parameter's fields.
     beta : In(signed(32))
@@ -104,7 +106,9 @@ class LayerNorm(wiring.Component):
         max_blocks: int,
         normalize_lanes: int | None = None,
         technology: str = "generic",
+        read_latency: int = 1,
     ):
+        self._read_latency = check_int("read_latency", read_latency, 1, 16)
         self._lanes = check_int("lanes", lanes, 1, 64)
         if not sizes:
             raise ValueError("sizes is empty; at least one number of features is needed")
@@ -160,7 +164,7 @@ class LayerNorm(wiring.Component):
     @property
     def read_to_write_latency(self) -> int:
         """Cycles from ``read_enable`` to the ``write_enable`` of the same feature."""
-        return 1 + 1 + self._lane.latency + self.cycles_per_feature - 1
+        return self._read_latency + 1 + self._lane.latency + self.cycles_per_feature - 1
 
     @property
     def first_read_latency(self) -> int:
@@ -263,7 +267,12 @@ class LayerNorm(wiring.Component):
         step = Signal(range(steps), reset_less=True)
         next_step = Signal(range(steps))
         m.d.comb += next_step.eq(Mux(arriving, 0, step + 1))
-        m.d.sync += [arriving.eq(self.read_enable), step.eq(next_step)]
+        asked = self.read_enable
+        for i in range(self._read_latency - 1):
+            later = Signal(name=f"asked_{i}")
+            m.d.sync += later.eq(asked)
+            asked = later
+        m.d.sync += [arriving.eq(asked), step.eq(next_step)]
         with m.If(arriving):
             m.d.sync += [
                 word.eq(self.read_values),

@@ -20,6 +20,7 @@ from golden_model.numerics import (
 from hw.arith.addition import adder_tree, tree_levels
 from hw.arith.check import check_technology
 from hw.arith.constant import constant_products, signed_digits
+from hw.arith.delay import delay
 from hw.arith.multiplier import Multiplier
 from hw.arith.rounding import RoundShift, saturate
 from hw.units.layernorm_rows import row_layout
@@ -80,8 +81,8 @@ class NormalizeLane(wiring.Component):
 
     @property
     def exponent_at(self) -> int:
-        """Cycles from ``y`` to its ``exponent``: the sum d = N·y - S1."""
-        return tree_levels(max(len(signed_digits(n)) for n in self._sizes) + 1)
+        """Cycles from ``y`` to its ``exponent``: the addends of d = N·y - S1, their sum."""
+        return 1 + tree_levels(max(len(signed_digits(n)) for n in self._sizes) + 1)
 
     @property
     def root_at(self) -> int:
@@ -112,8 +113,12 @@ class NormalizeLane(wiring.Component):
         m = Module()
         features = max(self._sizes)
         deviation_shape = signed((2 * features << (RESIDUAL_BITS - 1)).bit_length() + 1)
-        addends = constant_products(self.y, self._sizes, self.size_select)
-        deviation = adder_tree(m, [*addends, -self.s1], deviation_shape, "deviation")
+        # A negative addend is a carry chain of its own.
+        addends = [
+            delay(m, addend, 1, f"addend_{i}")
+            for i, addend in enumerate([*constant_products(self.y, self._sizes, self.size_select), -self.s1])
+        ]
+        deviation = adder_tree(m, addends, deviation_shape, "deviation")
 
         fraction = Const(0, NORM_FRACTION_BITS)
         m.submodules.scale = scale = RoundShift(

@@ -10,6 +10,7 @@ from golden_model.numerics import RESIDUAL_BITS, RSQRT_BITS, RSQRT_MANTISSA_BITS
 from hw.arith.addition import adder_tree, tree_levels
 from hw.arith.check import check_int
 from hw.arith.constant import constant_products
+from hw.arith.delay import delay
 from hw.units.layernorm_statistics import MAX_FEATURES, sum_layout
 
 
@@ -91,8 +92,8 @@ class RowFinisher(wiring.Component):
     def latency(self) -> int:
         """Cycles from ``start`` to ``done`` where every request is granted at once."""
         s1_bits = len(Signal(sum_layout(self._features)["s1"].shape))
-        # request, fetch, magnitude, triple, a cycle per radix-4 digit, subtract, clamp, offer
-        variance = 7 + (s1_bits + s1_bits % 2) // 2
+        # request, two to fetch, magnitude, triple, a cycle per radix-4 digit, subtract, clamp, offer
+        variance = 8 + (s1_bits + s1_bits % 2) // 2
         # take, normalise, load, a cycle per bit, write
         root = 3 + len(self.NORMALIZE_STEPS) + self.ROOT_STEPS
         return variance + (self._lanes - 1) * max(variance, root) + root
@@ -147,8 +148,11 @@ class RowFinisher(wiring.Component):
         left = Signal(range(size // 2 + 1))
 
         # N·S2 settles in its tree while the square is made.
-        addends = constant_products(s2, self._sizes, self.size_select)
-        assert tree_levels(len(addends)) <= size // 2
+        addends = [
+            delay(m, addend, 1, f"addend_{i}")
+            for i, addend in enumerate(constant_products(s2, self._sizes, self.size_select))
+        ]
+        assert 1 + tree_levels(len(addends)) <= size // 2
         scaled = adder_tree(m, addends, signed(width + 1), "scaled")
 
         # digits' top two bits times the magnitude
@@ -172,7 +176,9 @@ class RowFinisher(wiring.Component):
             with m.State("REQUEST"):
                 m.d.comb += self.sums_request.eq(1)
                 with m.If(self.sums_grant):
-                    m.next = "FETCH"
+                    m.next = "READ"
+            with m.State("READ"):
+                m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.sync += [s1.eq(chosen.s1), s2.eq(chosen.s2)]
                 m.next = "MAGNITUDE"
@@ -195,8 +201,12 @@ class RowFinisher(wiring.Component):
                 m.d.sync += difference.eq(scaled - square)
                 m.next = "CLAMP"
             with m.State("CLAMP"):
-                # Below 1 only for equal values (0) and for rows without a token.
-                m.d.sync += variance.eq(Mux(difference < 1, 1, difference))
+                # Below 1 only for equal values (0) and for rows without a token. Bit 0 alone asks for all.
+                negative = difference[-1]
+                m.d.sync += [
+                    variance.eq(Mux(negative, 0, difference)),
+                    variance[0].eq(negative | difference[0] | ~difference.any()),
+                ]
                 m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += offered.eq(1)

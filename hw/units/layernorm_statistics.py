@@ -52,13 +52,15 @@ class Statistics(wiring.Component):
         Asks for the sums of ``sums_block``, held until ``sums_grant``.
     sums_block : In(range(max_blocks))
     sums_grant : Out(1)
-        ``sums`` holds the block's sums in the next cycle, and only there. Low in cycles where a burst loads.
+        ``sums`` holds the block's sums ``SUMS_LATENCY`` cycles later, and only there. Low in cycles where a
+        burst loads.
     sums : Out(ArrayLayout(sum_layout(features), P))
 
     A column's sums are in the memory ``LATENCY`` cycles after its ``block_end``. One column per cycle.
     """
 
-    LATENCY = Multiplier.LATENCY + 2
+    LATENCY = Multiplier.LATENCY + 3
+    SUMS_LATENCY = 2
 
     def __init__(self, lanes: int, features: int, max_blocks: int, technology: str = "generic"):
         self._lanes = check_int("lanes", lanes, 1, 64)
@@ -90,44 +92,44 @@ class Statistics(wiring.Component):
         )
         read, write = sums.read_port(), sums.write_port()
 
-        # Loading is timed so that the saved sums meet the burst's first square.
+        # Loading is timed so that the saved sums meet the burst's first square. Either has a register before
+        # the sum: behind a memory and behind a multiplier lies nothing else.
         block_1 = delay(m, self.block, 1, "block")
-        load_1, end_1 = Signal(), Signal()
-        load_2, end_2 = Signal(), Signal()
+        load, end = Signal(3), Signal(3)
+        saved = Signal(self._row, reset_less=True)
         m.d.sync += [
-            load_1.eq(self.valid & self.block_start),
-            end_1.eq(self.valid & self.block_end),
-            load_2.eq(load_1),
-            end_2.eq(end_1),
-            write.en.eq(end_2),
-            write.addr.eq(delay(m, block_1, 1, "block_before_write")),
+            load.eq((load << 1) | (self.valid & self.block_start)),
+            end.eq((end << 1) | (self.valid & self.block_end)),
+            write.en.eq(end[2]),
+            write.addr.eq(delay(m, block_1, 2, "block_before_write")),
+            saved.eq(read.data),
         ]
         m.d.comb += [
-            read.addr.eq(Mux(load_1, block_1, self.sums_block)),
-            self.sums_grant.eq(self.sums_request & ~load_1),
-            self.sums.eq(read.data),
+            read.addr.eq(Mux(load[0], block_1, self.sums_block)),
+            self.sums_grant.eq(self.sums_request & ~load[0]),
+            self.sums.eq(saved),
         ]
 
         running = Signal(self._row, reset_less=True)
         m.d.comb += write.data.eq(running)
-        restart = delay(m, self.first, 2, "first")
+        restart = delay(m, self.first, 3, "first")
         for lane in range(self._lanes):
             m.submodules[f"square_{lane}"] = square = Multiplier(
                 RESIDUAL_BITS, RESIDUAL_BITS, self._technology
             )
             m.d.comb += [square.a.eq(self.values[lane]), square.b.eq(self.values[lane])]
-            value = delay(m, self.values[lane], 2, f"value_{lane}")
-            counts = Signal(2, name=f"counts_{lane}")
+            value = delay(m, self.values[lane], 3, f"value_{lane}")
+            product = delay(m, square.product, 1, f"product_{lane}")
+            counts = Signal(3, name=f"counts_{lane}")
             m.d.sync += counts.eq((counts << 1) | (self.valid & self.lanes[lane]))
-            saved = read.data[lane]
             base = Signal.like(running[lane], name=f"base_{lane}")
-            with m.If(~(counts[1] & restart)):
-                m.d.comb += base.eq(Mux(load_2, saved.as_value(), running[lane].as_value()))
-            with m.If(counts[1]):
+            with m.If(~(counts[2] & restart)):
+                m.d.comb += base.eq(Mux(load[2], saved[lane].as_value(), running[lane].as_value()))
+            with m.If(counts[2]):
                 m.d.sync += [
                     running[lane].s1.eq(base.s1 + value),
-                    running[lane].s2.eq(base.s2 + square.product),
+                    running[lane].s2.eq(base.s2 + product),
                 ]
-            with m.Elif(load_2):
+            with m.Elif(load[2]):
                 m.d.sync += running[lane].eq(base)
         return m

@@ -1,8 +1,9 @@
 """LayerNorm unit against ``golden_model.integer.ops.layernorm``: every written value, exact equality.
 
-Arguments (``bench_args``): lanes, sizes, blocks, read_to_write_latency, cycles_per_feature (the block's own
-properties), rounds (times every block is done), gap (stall pattern between statistics columns), pause (of
-the reads). Reported: rows and values checked, columns that came while other blocks were worked on, cycles.
+Arguments (``bench_args``): lanes, sizes, blocks, read_latency, read_to_write_latency, cycles_per_feature
+(the block's own properties), rounds (times every block is done), gap (stall pattern between statistics
+columns), pause (of the reads). Reported: rows and values checked, columns that came while other blocks were
+worked on, cycles.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sim.run import bench_args, report
 LOW, HIGH = -(1 << (RESIDUAL_BITS - 1)), (1 << (RESIDUAL_BITS - 1)) - 1
 OUTPUT_BITS = 16
 LIMIT_NS = 20_000_000
-REVISIT_CYCLES = 3
+REVISIT_CYCLES = 4
 """A block's next burst starts at least so long after its last column (LayerNorm's docstring)."""
 
 
@@ -102,6 +103,8 @@ class Unit:
         """Blocks between their first column and their done."""
         self.last_column = dict.fromkeys(range(self.args["blocks"]), -REVISIT_CYCLES)
         self.columns_under_work = self.values = self.rows = 0
+        self.answers: deque[tuple[list[int], int, int, int]] = deque()
+        """Words on their way from the memory."""
 
     async def begin(self) -> None:
         """Clock and reset."""
@@ -280,7 +283,11 @@ class Unit:
                 )
 
     def answer(self, values: list[int], gamma: int, beta: int, shift: int) -> None:
-        """Data and parameters of the next cycle."""
+        """Data and parameters, ``read_latency`` cycles after their read."""
+        self.answers.append((values, gamma, beta, shift))
+        if len(self.answers) < self.args["read_latency"]:
+            return
+        values, gamma, beta, shift = self.answers.popleft()
         self.dut.read_values.value = pack(values, RESIDUAL_BITS)
         self.dut.gamma.value = gamma & 0xFFFF
         self.dut.beta.value = beta & 0xFFFFFFFF

@@ -1,0 +1,71 @@
+"""Memories: how late a word comes, and what of it when it is written in the cycle of its read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from amaranth.hdl import Elaboratable, unsigned
+
+from hw.memory.banks import READ_LATENCY, GroupedMemory, WordMemory
+
+
+@pytest.mark.parametrize("poison", [False, True])
+def test_a_word_comes_late_and_a_poisoned_collision_inverted(simulate: Any, poison: bool) -> None:
+    memory = WordMemory(unsigned(8), 16, poison=poison)
+
+    async def process(ctx: Any) -> None:
+        async def cycle(*, read: int, write: tuple[int, int] | None = None) -> int:
+            ctx.set(memory.read_address, read)
+            ctx.set(memory.write_enable, int(write is not None))
+            if write is not None:
+                ctx.set(memory.write_address, write[0])
+                ctx.set(memory.write_data, write[1])
+            await ctx.tick()
+            return int(ctx.get(memory.read_data))
+
+        await cycle(read=0, write=(5, 0x35))
+        await cycle(read=5, write=(6, 0x11))  # another word: nothing happens to this one
+        for _ in range(READ_LATENCY - 1):
+            seen = await cycle(read=0)
+        assert seen == 0x35
+        await cycle(read=5, write=(5, 0x99))
+        for _ in range(READ_LATENCY - 1):
+            seen = await cycle(read=0)
+        assert seen == (0xFF ^ 0x35 if poison else 0x35)
+        await cycle(read=5)
+        for _ in range(READ_LATENCY - 1):
+            seen = await cycle(read=0)
+        assert seen == 0x99
+
+    simulate(memory, process)
+
+
+@pytest.mark.parametrize("lane_writes", [False, True])
+def test_groups_are_written_apart_and_read_together(simulate: Any, lane_writes: bool) -> None:
+    memory = GroupedMemory(groups=2, lanes=2, width=8, depth=4, lane_writes=lane_writes, poison=True)
+    assert isinstance(memory, Elaboratable)
+    assert hasattr(memory, "write_lanes") == lane_writes
+
+    async def process(ctx: Any) -> None:
+        ctx.set(memory.write_enable, 1)
+        ctx.set(memory.write_address, 3)
+        for group, values in ((0, (1, 2)), (1, (3, 4))):
+            ctx.set(memory.write_group, group)
+            ctx.set(memory.write_data, values)
+            if lane_writes:
+                ctx.set(memory.write_lanes, 0b11 if group else 0b10)
+            await ctx.tick()
+        # Group 1 is written in the cycle of the read: it is poisoned, group 0 is not.
+        ctx.set(memory.read_address, 3)
+        await ctx.tick().repeat(READ_LATENCY)
+        first = 0 if lane_writes else 1
+        assert [[ctx.get(memory.read_data[g][i]) for i in range(2)] for g in range(2)] == [
+            [first, 2],
+            [255 - 3, 255 - 4],
+        ]
+        ctx.set(memory.write_enable, 0)
+        await ctx.tick().repeat(READ_LATENCY)
+        assert [ctx.get(memory.read_data[1][i]) for i in range(2)] == [3, 4]
+
+    simulate(memory, process)
