@@ -33,6 +33,7 @@ COMMANDS = (
     ("report decisions", "elbert.commands.report.decisions:decisions"),
     ("report exits", "elbert.commands.report.exits:exits"),
     ("synth", "elbert.commands.synth:synth"),
+    ("explore", "elbert.commands.explore:explore"),
     ("bench rtl", "elbert.commands.bench.rtl:rtl"),
     ("bench synth", "elbert.commands.bench.synth:synth"),
     ("registers", "elbert.commands.registers:registers"),

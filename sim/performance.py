@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from golden_model.config import ElbertConfig, find_preset
 from golden_model.data.tasks import load_task
 from golden_model.evaluation.backends import GoldenBackend, model_folder, tokenize
-from golden_model.exits import ExitMode, FixedExitPolicy
+from golden_model.exits import ExitMode, ExitPolicy, FixedExitPolicy
 from golden_model.integer.checkpoint import IntegerCheckpoint, tensor_specs
 from golden_model.integer.model import GoldenModel, Sentence
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
+from golden_model.progress import Bars, silent
 from hw.cycles.memory import MemoryTiming
 from hw.cycles.sentence import predict
 from hw.image import build_image
@@ -162,6 +164,23 @@ def exits_of(case: Case) -> list[int]:
         return [case.machine.model.num_hidden_layers] * len(case.jobs)
     golden = GoldenModel(case.checkpoint)
     return [golden.run([job.sentence], job.policy)[0].exit_iteration for job in case.jobs]
+
+
+def measured_exits(
+    task: str, model: Path, policy: ExitPolicy, limit: int | None = None, bars: Bars = silent
+) -> tuple[Counter[tuple[int, int]], str]:
+    """(Tokens, exit iteration) of a task's dev split under a policy, and the checkpoint's hash.
+
+    Raises:
+        ValueError: unknown task.
+        OSError: no such data or model.
+    """
+    backend = GoldenBackend(model)
+    sentences = tokenize(load_task(task, "dev"), backend)[:limit]
+    with bars("exits", len(sentences)) as progress:
+        exits = backend.answer(sentences, policy, progress).exits.tolist()
+    lengths = [len(ids) for ids, _ in sentences]
+    return Counter(zip(lengths, exits, strict=True)), backend.model.checkpoint.sha256
 
 
 def run_case(
