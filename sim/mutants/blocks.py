@@ -136,6 +136,24 @@ def _exit_unit(labels: int) -> Run:
     )
 
 
+def _exit_arithmetic(labels: int) -> Run:
+    return Run(
+        "hw.units.exit_arithmetic:ExitArithmetic",
+        {"num_labels": labels},
+        "sim.benches.exit_arithmetic_bench",
+        lambda block: {"num_labels": labels, "latency": block.latency, "count": 200},
+    )
+
+
+def _exit_decision() -> Run:
+    return Run(
+        "hw.units.exit_decision:ExitDecision",
+        {},
+        "sim.benches.exit_decision_bench",
+        lambda block: {"latency": block.latency, "sentences": 210},
+    )
+
+
 def _axi_reader() -> Run:
     arguments = {"data_width": 32, "max_burst": 64, "outstanding": 4}
     return Run(
@@ -229,7 +247,11 @@ BLOCKS: dict[str, Block] = {
         ("hw.engine.array", "hw.engine.cell", "hw.arith.accumulator", "hw.arith.fan_out"),
         (_array(2, 8), _array(4, 4)),
     ),
-    "exit unit": Block(("hw.units.exit_unit", "hw.arith.divider"), (_exit_unit(3), _exit_unit(2))),
+    "exit arithmetic": Block(
+        ("hw.units.exit_arithmetic", "hw.arith.divider"), (_exit_arithmetic(2), _exit_arithmetic(5))
+    ),
+    "exit decision": Block(("hw.units.exit_decision",), (_exit_decision(),)),
+    "exit unit": Block(("hw.units.exit_unit",), (_exit_unit(3), _exit_unit(2))),
     "axi reader": Block(("hw.bus.axi_reader",), (_axi_reader(),)),
     "sequencer": Block(
         ("hw.engine.sequencer", "hw.engine.attention_tiles", "hw.engine.weight_tiles", "hw.engine.stepper",
