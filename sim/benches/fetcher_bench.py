@@ -107,6 +107,8 @@ class Weather:
     release: float = 1.0
     """A weight tile that is there is used up."""
     latency: int = 1
+    meet: bool = False
+    """A weight tile is also used up in the very cycle in which the next one is complete."""
 
 
 CALM = Weather(latency=20)
@@ -114,6 +116,7 @@ STORMS = (
     Weather(command=0.1, data=0.9, release=0.9),
     Weather(command=0.8, data=0.3, release=0.05, latency=30),
     Weather(command=0.5, data=0.6, release=0.01, latency=3),
+    Weather(release=0.002, meet=True),
 )
 
 
@@ -245,6 +248,8 @@ class Walk:
         if self.beats and self.beats[0][0] <= self.cycle and (self.offering or rng.random() < weather.data):
             self.beat = self.beats[0]
         self.offering = self.beat is not None
+        if weather.meet and self.beat is not None and self.filled == self.released + 1:
+            release |= int(self.beat[2] and self.beat[3].fills)
         dut.command__ready.value, dut.tile_release.value = ready, release
         dut.data__valid.value = int(self.offering)
         width = 8 * self.bench.beat_bytes
@@ -354,7 +359,7 @@ async def reset_at_any_time(dut: Any) -> None:
     await bench.begin()
     for turn in range(12):
         await bench.load()
-        await bench.run("layer", STORMS[turn % 3], cut=1 + bench.rng.randrange(1500))
+        await bench.run("layer", STORMS[turn % len(STORMS)], cut=1 + bench.rng.randrange(1500))
         dut.rst.value = 1
         bench.rest()
         await RisingEdge(dut.clk)
