@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import asdict
 from html import escape
@@ -419,15 +418,14 @@ def test_a_block_goes_through_the_whole_flow_and_is_kept(tmp_path: Path):
     for text in ("LUT4", "FF", "DSP (MULT18X18D)", "block RAM (DP16KD)", "MHz"):
         assert text in done.stdout
 
-    began = time.monotonic()
     again = elbert(*arguments, "--page", str(page), timeout=900)
     assert again.returncode == 0, again.stderr
     kept = json.loads(path.read_text())
     assert kept["reused"] == ["yosys", "nextpnr seed 1", "nextpnr seed 2", "ecppack"]
     same = report.keys() - {"reused", "seconds", "cpu_seconds", "header"}
     assert {key: kept[key] for key in same} == {key: report[key] for key in same}
-    assert "Yosys" not in again.stderr
-    assert time.monotonic() - began < 60
+    for tool in ("Yosys", "nextpnr", "ecppack"):
+        assert f"{tool}: " not in again.stderr, "a tool ran again"
     text = page.read_text()
     assert "<svg" in text
     assert not re.search(r"(?:src|href)=[\"'](?!data:)", text), "the page would fetch something"
