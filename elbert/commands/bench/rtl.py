@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from hw.cycles.memory import MemoryTiming
     from sim.performance import Case
 
+PRESET = "nano"
 SAMPLE = 8
 """Sentences of a sample, unless told otherwise."""
 
 
 def rtl(
-    preset: options.PresetOption = "nano",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Geometry: nano (the default), small, base or large; a model has its own."),
+    ] = None,
     array: options.ArrayOption = "4x4",
     lengths: Annotated[
         str | None,
@@ -80,7 +84,7 @@ def rtl(
     machine, rows = case.machine, bench["sentences"]
     document: dict[str, Any] = {
         "header": header(seed, case.sha256),
-        "preset": None if model or sample else preset,
+        "preset": preset or (None if model or sample else PRESET),
         "array": array,
         "sample": sample,
         "policy": policy,
@@ -95,7 +99,7 @@ def rtl(
         write_json(timeline, bench["timeline"])
 
     def show() -> None:
-        title = f"{model or (BUNDLED if sample else preset)}, {array} array, memory of {memory}"
+        title = f"{model or (BUNDLED if sample else preset or PRESET)}, {array} array, memory of {memory}"
         print_bench(title, document)
         for path in filter(None, (timeline, roofline)):
             typer.echo(f"written: {path}")
@@ -108,7 +112,7 @@ def rtl(
 
 
 def _case(
-    preset: str,
+    preset: str | None,
     array: str,
     lengths: str | None,
     sample: str | None,
@@ -124,18 +128,38 @@ def _case(
 
     shape = parse_array(array)
     chosen = policies.choose_policy(policy, model or BUNDLED, "rtl").to_fixed()
-    if sample is None:
-        counts = None if lengths is None else parse_lengths(lengths)
-        exits = not predict or chosen.mode.name != "none"
-        return random_case(
-            preset, shape, counts, model=model, iterations=iterations, policy=chosen, seed=seed,
-            with_checkpoint=exits,
-        )  # fmt: skip
-    if lengths is not None:
+    if sample is not None and lengths is not None:
         raise ValueError(f"--lengths {lengths} is for random sentences, not for a --sample")
-    return sample_case(
-        sample, shape, model or BUNDLED, limit, iterations=iterations, policy=chosen, seed=seed
-    )
+    if sample is None:
+        case = random_case(
+            preset or PRESET,
+            shape,
+            None if lengths is None else parse_lengths(lengths),
+            model=model,
+            iterations=iterations,
+            policy=chosen,
+            seed=seed,
+            with_checkpoint=not predict or chosen.mode.name != "none",
+        )
+    else:
+        case = sample_case(
+            sample, shape, model or BUNDLED, limit, iterations=iterations, policy=chosen, seed=seed
+        )
+    if preset is not None:
+        _check_preset(preset, case)
+    return case
+
+
+def _check_preset(preset: str, case: Case) -> None:
+    """Raises ValueError where the model's geometry is another than the preset's."""
+    from golden_model.config import find_preset
+
+    wanted, found = find_preset(preset), case.machine.model
+    for name in ("hidden_size", "embedding_size", "intermediate_size", "num_attention_heads"):
+        if getattr(wanted, name) != getattr(found, name):
+            raise ValueError(
+                f"--preset {preset} has {name} {getattr(wanted, name)}, the model has {getattr(found, name)}"
+            )
 
 
 def _predicted(case: Case, memory: MemoryTiming) -> dict[str, Any]:
