@@ -529,7 +529,7 @@ class Engine(wiring.Component):
 
     def _count(self, m: Module) -> None:
         """Every cycle of a sentence is counted once: the array works, or it has a reason not to."""
-        counters = Signal(Counters, reset_less=True)
+        counters = Signal(Counters, reset_less=True)  # an abort leaves them as they were
         m.d.comb += self.counters.eq(counters)
         with m.If(self.start):
             m.d.sync += counters.eq(0)
