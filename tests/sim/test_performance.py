@@ -23,7 +23,7 @@ from sim.performance import Case, first_iterations, measured_rows, random_case, 
 
 WITHIN = 0.01
 """Of the counters; the model is to be exact, and is where nothing meets on the bus."""
-SLACK = 3
+SLACK = 1
 """Cycles that one descriptor may differ beside that."""
 
 
