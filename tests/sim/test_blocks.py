@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from golden_model.config import PRESETS
 from golden_model.integer.ops.table import activation_table
 from hw.arith.requantizer import Requantizer
 from hw.engine.array import Array
+from hw.engine.vector_path import VectorPath
+from hw.params import Machine
 from hw.units.activation_table import ActivationTable
 from hw.units.layernorm import LayerNorm
 from hw.units.softmax import Softmax
@@ -96,7 +99,8 @@ def test_layernorm(
     lanes: int, sizes: tuple[int, ...], normalize_lanes: int, technology: str, gap: str, pause: str
 ) -> None:
     blocks = 5
-    block = LayerNorm(lanes, sizes, blocks, normalize_lanes, technology)
+    read_latency = 1 if pause == "none" else 4
+    block = LayerNorm(lanes, sizes, blocks, normalize_lanes, technology, read_latency)
     rounds = 2 if max(sizes) > 300 else 8
     result = run_component(
         block,
@@ -107,6 +111,7 @@ def test_layernorm(
             "lanes": lanes,
             "sizes": list(sizes),
             "blocks": blocks,
+            "read_latency": read_latency,
             "read_to_write_latency": block.read_to_write_latency,
             "cycles_per_feature": block.cycles_per_feature,
             "rounds": rounds,
@@ -148,3 +153,38 @@ def test_array(rows: int, columns: int, technology: str, holes: float) -> None:
     )
     assert result.metrics["checked"] == 60
     assert result.metrics["largest"] >= 200 * 127 * 127
+
+
+@pytest.mark.parametrize(("rows", "columns", "technology"), [(4, 4, "generic"), (2, 8, "ecp5")])
+def test_vector_path(rows: int, columns: int, technology: str) -> None:
+    """Reaches both ends of every clamp, and ties of either sign."""
+    fields = {"model": "nano", "rows": rows, "columns": columns, "technology": technology}
+    machine = Machine(**{**fields, "model": PRESETS["nano"]})
+    block = VectorPath(machine, norm_latency=24, drain_lead=3)
+    result = run_component(
+        block,
+        f"vector_path_{rows}_{columns}_{technology}",
+        "sim.benches.vector_path_bench",
+        extra_sources=ECP5_CELLS if technology == "ecp5" else None,
+        test_args={
+            "machine": fields,
+            "lead": block.drain_lead,
+            "latencies": {
+                "column": block.column_latency,
+                "score": block.score_latency,
+                "sum": block.sum_latency,
+                "residual_read": block.residual_read_latency,
+                "residual": block.residual_latency,
+                "idle": block.idle_latency,
+            },
+            "tiles": 150,
+        },
+        seed=rows,
+    )
+    rails = {
+        f"{clamp}_{end}"
+        for clamp in ("byte", "index", "score", "hidden", "residual")
+        for end in ("low", "high")
+    }
+    assert all(result.metrics.get(name, 0) > 3 for name in rails | {"tie_of_a_positive", "tie_of_a_negative"})
+    assert result.metrics["columns"] > 200
