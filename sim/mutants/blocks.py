@@ -218,6 +218,35 @@ class _OfMachine(Run):
         return self._class()(Machine(model=_nano(), rows=2, columns=8))
 
 
+class _VectorPath(Run):
+    def make(self) -> Any:
+        """Nano's, four lanes."""
+        from hw.params import Machine
+
+        machine = Machine(model=_nano(), rows=4, columns=4)
+        return self._class()(machine, **self.arguments)
+
+
+def _vector_path() -> Run:
+    fields = {"model": "nano", "rows": 4, "columns": 4, "technology": "generic"}
+
+    def test_args(block: Any) -> dict[str, Any]:
+        latencies = {
+            "column": block.column_latency,
+            "score": block.score_latency,
+            "sum": block.sum_latency,
+            "residual_read": block.residual_read_latency,
+            "residual": block.residual_latency,
+            "idle": block.idle_latency,
+        }
+        return {"machine": fields, "lead": block.drain_lead, "latencies": latencies, "tiles": 150}
+
+    arguments = {"norm_latency": 24, "drain_lead": 3}
+    return _VectorPath(
+        "hw.engine.vector_path:VectorPath", arguments, "sim.benches.vector_path_bench", test_args
+    )
+
+
 BLOCKS: dict[str, Block] = {
     "requantizer": Block(
         ("hw.arith.requantizer", "hw.arith.rounding", "hw.arith.multiplier"),
@@ -267,6 +296,11 @@ BLOCKS: dict[str, Block] = {
         (_engine_part("hw.engine.fetcher:Fetcher", "sim.benches.fetcher_bench"),)
     ),
     "embedding": Block(("hw.units.embedding",), (_embedding(),)),
+    "vector path": Block(
+        ("hw.engine.vector_path", "hw.engine.drain", "hw.engine.channels", "hw.engine.partial_sums",
+         "hw.engine.hidden_stream"),
+        (_vector_path(),),
+    ),
     "registers": Block(("hw.bus.registers", "hw.bus.axi_lite"), (_registers(),)),
     MACHINE: Block(("hw",)),
 }  # fmt: skip
