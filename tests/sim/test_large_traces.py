@@ -15,7 +15,7 @@ from sim.machine import Job, simulate
     ("hidden", "heads", "length"),
     [
         (8, 1, 257),  # one row: token block 256
-        (520, 5, 1),  # value words 0..66,559
+        pytest.param(520, 5, 1, marks=pytest.mark.slow),  # value words 0..66,559
     ],
 )
 def test_every_record_finds_its_element(hidden: int, heads: int, length: int) -> None:
