@@ -42,5 +42,5 @@ def embedding(reads: Reads, machine: Machine, latencies: Latencies, length: int,
             passing = max(start + latencies.norm_first_read - 1, free)
             accepts = passing + 1
             free = passing + features * latencies.norm_each + latencies.norm_write + 1
-            idle = free + 1
+            idle = free + 2  # known a cycle late
     return max(added + 2 + SETTLE, idle)

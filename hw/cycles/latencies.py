@@ -20,12 +20,12 @@ class Latencies:
     """Cycles between events of the engine.
 
     Attributes:
-        drain: From the decision of a tile's last step to the vector path's ``shift`` of its first column: the
-            step's register, operands, array.
-        column: From a column's ``shift`` to its write.
-        residual: Likewise, of a residual sum.
+        drain: From the decision of a tile's last step to its first column in the drain buffer: the step's
+            register, operands, array.
+        score: From a column in the drain buffer to its scores at the softmax.
+        residual: Likewise, to the write of its residual sum.
         residual_read: To the read of the residual, in whose cycle LayerNorm pauses.
-        idle: From a column's ``shift`` to the first cycle in which nothing of it is on its way.
+        idle: From a column in the drain buffer to the first cycle in which nothing of it is on its way.
         softmax_pass: From the start of a row block's second pass to its last cycle, less a cycle per key.
         softmax_divide: From that to the row scales, and least distance between two such.
         norm_first_read: From LayerNorm's start of a block to the first read of its pass.
@@ -35,7 +35,7 @@ class Latencies:
     """
 
     drain: int
-    column: int
+    score: int
     residual: int
     residual_read: int
     idle: int
@@ -65,11 +65,11 @@ def latencies_of(machine: Machine) -> Latencies:
 def _latencies(engine: Engine) -> Latencies:
     vector, norm = engine.vector_path, engine.layernorm
     return Latencies(
-        drain=1 + OPERAND_STAGES + engine.array.latency - vector.drain_lead,
-        column=vector.column_latency,
+        drain=1 + OPERAND_STAGES + engine.array.latency,
+        score=vector.score_latency,
         residual=vector.residual_latency,
-        residual_read=vector.residual_latency - vector.norm_latency,
-        idle=vector.idle_latency,
+        residual_read=vector.residual_read_latency,
+        idle=vector.idle_latency + 1,  # the engine's register
         softmax_pass=Softmax.PASS_OVERHEAD,
         softmax_divide=Softmax.DIVIDE_CYCLES,
         norm_first_read=norm.first_read_latency,

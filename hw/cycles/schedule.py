@@ -143,7 +143,7 @@ def attention(now: Now) -> None:
             keys = min(q, now.length - word * q)
             column = now.steps(model.head_dim, keys)
         # the last column's write, a pulse, a request, a start
-        begin = max(column + keys - 1 + latencies.column + 2, pass_ends + 1)
+        begin = max(column + keys - 1 + latencies.score + 2, pass_ends + 1)
         # the rows' sums go to the dividers, which may still work for the block before
         pass_ends = max(begin + now.length + latencies.softmax_pass, row_scales + 1)
         row_scales = pass_ends + latencies.softmax_divide
@@ -191,7 +191,8 @@ class LayerNorms:
             accepts = passing + 1
             written = self._last_read(passing + 1, features) + latencies.norm_write
             free = written + 1
-        now.norm_busy, now.norm_idle = self.requests[0], free + 1
+        # known a cycle late
+        now.norm_busy, now.norm_idle = self.requests[0] + 1, free + 2
 
     def _last_read(self, cycle: int, features: int) -> int:
         """Cycle of the last of ``features`` reads of which the first may come in ``cycle``."""
