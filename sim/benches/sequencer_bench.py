@@ -26,6 +26,7 @@ from sim.agents import clock
 from sim.run import bench_args, report
 
 BANKS = 2
+NEVER = 1 << 30
 SETTLED = 2
 """Cycles from a closing step until ``quiet`` has to show it."""
 
@@ -339,7 +340,8 @@ class Walk:
         self.drain = 0
         self.flying_until = -1  # results on their way
         self.norm_until = -1
-        self.loaded_at = self.rng.randint(0, 3 * weather.flight)  # attention parameters
+        # the attention's parameters: early, or only when nothing else is missing
+        self.loaded_at = self.rng.choice((self.rng.randint(0, 3 * weather.flight), NEVER))
         self.softmax_waiting: deque[int] = deque()
         self.softmax_busy_until = -1
         self.softmax_row: int | None = None
@@ -387,6 +389,8 @@ class Walk:
             self.arrived += 1
         self.available = self.arrived > self.released
         dut.tile_available.value = int(self.available)
+        if self.tile is not None and self.tile.attention and self.loaded_at == NEVER:
+            self.loaded_at = cycle + rng.randint(1, 200)
         dut.attention_loaded.value = int(cycle == self.loaded_at)
         flying, norm = cycle <= self.flying_until, cycle <= self.norm_until
         dut.layernorm_busy.value = int(norm)
@@ -508,8 +512,9 @@ async def stalls(dut: Any) -> None:
     bench = Bench(dut, 2)
     await bench.begin()
     for turn, length in enumerate(lengths()):
-        await bench.run("projection", length, STORMS[(turn + 1) % len(STORMS)])
-        await bench.run("layer", length, STORMS[turn % len(STORMS)])
+        await bench.run("projection", length, STORMS[turn % len(STORMS)])
+        for storm in (0, 1):  # each length meets two, all of them together all three
+            await bench.run("layer", length, STORMS[(turn + storm) % len(STORMS)])
     report(storm=dict(bench.reasons))
 
 
