@@ -14,19 +14,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import Value
+from amaranth.lib.wiring import In, Out
+
 from golden_model.integer.checkpoint import IntegerCheckpoint
 from golden_model.integer.model import GoldenModel, Trace
+from hw.accelerator import Accelerator
+from hw.emit import to_rtlil
 from hw.params import Machine
 from hw.synth.netlist import DESIGN
 from hw.synth.tools import run_tool
 from sim.agents.system import system_sources
+from sim.build import BuildOptions
 from sim.checker import register_values
 from sim.ecp5 import ECP5_CELLS
 from sim.machine import BENCH, DEFAULT_MEMORY, Job, job_settings, lay_out, memory_size_for
 from sim.run import run_bench
 from sim.watchdog import default_watchdog
 
-MODULE = "accelerator"
+MODULE, NETLIST = "accelerator", "accelerator_netlist"
+ADDRESS = "m_axi__araddr"
+"""Of whole beats: its lowest bits are 0."""
+_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\S+)\s?;$", re.MULTILINE)
+_CONSTANT = re.compile(r"^\s*connect \\(\w+) \d+'([01]+)$", re.MULTILINE)
 _BENCHES = Path(__file__).parent / "benches"
 _LIBRARY = ("cells_sim.v", "common_sim.vh", "cells_ff.vh", "cells_io.vh", "ccu2c_sim.vh")
 
@@ -50,7 +60,7 @@ def cell_library() -> dict[str, str]:
 
 
 def netlist_verilog(netlist: Path, timeout: float = 3600) -> str:
-    """The design of a synthesis's ``top.json``, without its harness, as Verilog of module ``accelerator``.
+    """The design of a synthesis's ``top.json``, without its harness, as Verilog of module :data:`NETLIST`.
 
     Raises:
         OSError: the file cannot be read.
@@ -59,7 +69,7 @@ def netlist_verilog(netlist: Path, timeout: float = 3600) -> str:
     script = [
         "read_json top.json",
         f"hierarchy -top {DESIGN}",
-        f"rename {DESIGN} {MODULE}",
+        f"rename {DESIGN} {NETLIST}",
         "delete t:$scopeinfo",
         "write_verilog -noattr netlist.v",
     ]
@@ -68,6 +78,49 @@ def netlist_verilog(netlist: Path, timeout: float = 3600) -> str:
         (folder / "top.json").write_bytes(netlist.read_bytes())
         run_tool("yosys", ["-p", "; ".join(script)], folder, timeout=timeout)
         return (folder / "netlist.v").read_text(encoding="utf-8")
+
+
+def named_ports(verilog: str, machine: Machine) -> str:
+    """Verilog of the accelerator around its netlist, with the ports that the netlist gave up.
+
+    In its harness the design takes all of its inputs from one shift register, and Yosys drops constant
+    outputs: its ports are one vector of inputs, the address without its lowest bits, and the rest by name.
+
+    Raises:
+        ValueError: the netlist's ports are others.
+    """
+    component = Accelerator(machine)
+    flat = [("__".join(map(str, path)), member.flow, len(Value.cast(value)))
+            for path, member, value in component.signature.flatten(component)]  # fmt: skip
+    begin = verilog.index(f"module {NETLIST}(")
+    text = verilog[begin : verilog.index("endmodule", begin)]
+    found = {name: (flow, int(high or 0) + 1) for flow, high, name in _PORT.findall(text)}
+    inputs = [(name, width) for name, flow, width in flat if flow == In and name not in found]
+    outputs = {name: width for name, flow, width in flat if flow == Out and name not in found}
+    pins = [f".{name}({name})" for name in found if not name.startswith("\\")]
+    constants = dict(_CONSTANT.findall(to_rtlil(Accelerator(machine), "top")))
+    body = []
+    for name, (flow, width) in found.items():
+        if name.startswith("\\"):
+            if flow == "input" and width == sum(bits for _, bits in inputs):
+                pins.append(f".{name} ({{{', '.join(port for port, _ in reversed(inputs))}}})")
+            elif flow == "output" and (low := outputs.pop(ADDRESS, 0) - width) > 0:
+                pins.append(f".{name} ({ADDRESS}[{width + low - 1}:{low}])")
+                body.append(f"assign {ADDRESS}[{low - 1}:0] = 0;")
+            else:
+                raise ValueError(
+                    f"{flow} {name} of {width} bits of the netlist is no port of the accelerator"
+                )
+    for name, width in outputs.items():
+        if name not in constants:
+            raise ValueError(f"the netlist has no output {name}, which is no constant")
+        body.append(f"assign {name} = {width}'b{constants[name]};")
+    ports = [("clk", In, 1), ("rst", In, 1), *flat]
+    lines = [f"module {MODULE}({', '.join(name for name, *_ in ports)});"]
+    for name, flow, width in ports:
+        size = f"[{width - 1}:0] " if width > 1 else ""
+        lines.append(f"  {'input' if flow == In else 'output'} {size}{name};")
+    return "\n".join([*lines, *body, f"{NETLIST} netlist({', '.join(pins)});", "endmodule", verilog])
 
 
 def simulate_netlist(
@@ -103,7 +156,9 @@ def simulate_netlist(
     if watchdog is None:
         watchdog = default_watchdog(machine, DEFAULT_MEMORY, stall_mode)
     contents, bases = lay_out(checkpoint, machine, jobs)
-    sources = system_sources(verilog, MODULE, memory_bytes=memory_size_for(len(contents)))
+    sources = system_sources(
+        named_ports(verilog, machine), MODULE, memory_bytes=memory_size_for(len(contents))
+    )
     with tempfile.TemporaryDirectory(prefix="netlist-") as name:
         folder = Path(name)
         (folder / "image.bin").write_bytes(contents)
@@ -116,6 +171,8 @@ def simulate_netlist(
             seed=seed,
             timeout_s=timeout_s,
             waves_on_failure=False,
+            # Yosys ties every pin of a cell, also those (the DSP block's C, cascades) that no model has
+            build_options=BuildOptions(optimize=1, arguments=("-Wno-PINNOTFOUND",)),
             plusargs=["+axi_image=image.bin"],
             run_dir=folder,
         )
