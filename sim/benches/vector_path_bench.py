@@ -74,6 +74,9 @@ class Bench:
         self.inputs: dict[int, dict[str, int]] = defaultdict(dict)
         self.expected: dict[int, dict[str, Any]] = defaultdict(dict)
         self.busy_until = 0
+        self.header_at = 1
+        self.first = 0
+        self.loads: dict[int, list[list[int]]] = {}
         self.logits: dict[int, int] = {}
         self.partial: dict[tuple[int, int], list[int]] = {}
 
@@ -107,8 +110,7 @@ class Bench:
         product = (total + offset) * multiplier
         if shift and product % (1 << shift) == 1 << (shift - 1) and LOW < product >> shift < HIGH:
             self.met["tie_of_a_positive" if product > 0 else "tie_of_a_negative"] += 1
-        given = [torch.tensor(x) for x in (total, offset, multiplier, shift)]
-        return int(requantize(*given, LOW, HIGH))
+        return int(requantize(torch.tensor(total), offset, multiplier, shift, LOW, HIGH))
 
     def rail(self, name: str, before: int, after: int) -> int:
         """``after`` of a clamp; counts which end was met."""
@@ -130,7 +132,7 @@ class Bench:
         m, rng, p, q = self.machine, self.rng, self.machine.rows, self.machine.columns
         last_chunk = chunk == chunks - 1
         columns = q if chunks > 1 else rng.choice((1, q, q, rng.randint(1, q)))
-        tile = {
+        tile: dict[str, Any] = {
             "post": post,
             "columns": columns,
             "address": rng.randrange(m.hidden_words - q),
@@ -244,10 +246,10 @@ class Bench:
             )
             sums = []
             for word, value in zip(before, values, strict=True):
-                high, low = (torch.tensor(x) for x in unpack(word, OPERAND_BITS, 2)[::-1])
-                hidden = join_hidden(high, low)
-                total = int(add_residual(hidden, torch.tensor(value)))
-                sums.append(self.rail("residual", int(hidden) + value, total))
+                low_byte, high_byte = (torch.tensor(x) for x in unpack(word, OPERAND_BITS, 2))
+                joined = join_hidden(high_byte, low_byte)
+                total = int(add_residual(joined, torch.tensor(value)))
+                sums.append(self.rail("residual", int(joined) + value, total))
             self.expected[cycle + latency["sum"]]["statistics"] = bits(
                 statistics_layout(m),
                 {
@@ -275,7 +277,8 @@ class Bench:
             assert valid == (port in wanted), f"{where}: {port} is {'' if valid else 'not '}valid"
             if not valid:
                 continue
-            got, want = int(getattr(dut, f"{port}__payload").value), wanted[port]
+            got: Any = int(getattr(dut, f"{port}__payload").value)
+            want = wanted[port]
             if port == "hidden":
                 place, words, mask = want
                 rows = rows_layout(self.machine).from_bits(got)
@@ -304,9 +307,7 @@ class Bench:
         dut.row_shift.value = pack([s[1] for parity in self.row_scales for s in parity], 6)
         await clock.start(dut)
 
-        self.header_at, self.loads = 1, {}
         at = 2 * m.columns
-        self.first = None
         posts = [
             *(Post.VALUE, Post.CONTEXT, Post.SCORES, Post.RESIDUAL, Post.TABLE),
             *(Post.KEY, Post.HIDDEN, Post.QUERY),
@@ -317,7 +318,7 @@ class Bench:
             block = rng.randrange(m.token_blocks)
             chunks = rng.choice((1, 2, 3)) if post in (Post.RESIDUAL, Post.TABLE) else 1
             for chunk in range(chunks):
-                at = self.give_tile(at, number, post, chunk=chunk, chunks=chunks, block=block)
+                at = self.give_tile(at, number, Post(post), chunk=chunk, chunks=chunks, block=block)
             self.first = self.first or begin
             at += rng.choice((0, 0, 0, 5))
 
