@@ -341,7 +341,8 @@ class Walk:
         self.flying_until = -1  # results on their way
         self.norm_until = -1
         # the attention's parameters: early, or only when nothing else is missing
-        self.loaded_at = self.rng.choice((self.rng.randint(0, 3 * weather.flight), NEVER))
+        early = self.rng.randint(0, 3 * weather.flight) if name == "layer" else NEVER
+        self.loaded_at = self.rng.choice((early, NEVER))
         self.softmax_waiting: deque[int] = deque()
         self.softmax_busy_until = -1
         self.softmax_row: int | None = None
