@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil
+
 from hw.arith.widths import ceil_div
 from hw.bus.registers.model import REGISTERS
 from hw.cycles.memory import MemoryTiming
@@ -32,10 +35,11 @@ def _matmuls(machine: Machine, d: Descriptor) -> int:
 def _reads(machine: Machine, memory: MemoryTiming, sizes: list[int]) -> int:
     """Cycles of linear reads of these bytes, one after the other."""
     beat = machine.columns
+    rate = None if memory.bandwidth is None else min(memory.bandwidth, Fraction(beat))
     cycles = 0
     for size in sizes:
         bursts = ceil_div(size, 64 * beat) + 1
-        streamed = size if memory.bandwidth is None else ceil_div(size, min(memory.bandwidth, beat)) * beat
+        streamed = size if rate is None else ceil(size / rate) * beat
         cycles += bursts * (memory.latency + STEP) + ceil_div(streamed, beat)
     return cycles
 

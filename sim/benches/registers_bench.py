@@ -437,6 +437,7 @@ async def a_snapshot_is_of_one_cycle(dut: Any) -> None:
     await bench.finish()
     cycles, counters = await seen()
     assert cycles > first[0], "the end takes a copy by itself"
+    assert offset is not None
     assert counters[0] - cycles in (offset, offset + 1)
     counting.cancel()
 
