@@ -123,15 +123,13 @@ class AxiReader(wiring.Component):
         push = Signal()
         pop = Signal()
 
-        to_page_end = Signal(range(page_beats + 1))
+        # How long the next burst may be is known a cycle before it is planned. A burst that does not end its
+        # command is as long as it may be, so the page's rest behind it needs no look at the address.
+        to_page_end, following = Signal(range(page_beats + 1)), Signal(range(page_beats + 1))
         limit = Signal(range(burst_max + 1))
         planned = Signal(range(burst_max + 1))
         offset_bits = (page_beats - 1).bit_length()
-        m.d.comb += [
-            to_page_end.eq(page_beats - address[:offset_bits]),
-            limit.eq(Mux(to_page_end < burst_max, to_page_end, burst_max)),
-            planned.eq(Mux(left < limit, left, limit)),
-        ]
+        m.d.comb += planned.eq(Mux(left < limit, left, limit))
         m.d.comb += [
             bus.arsize.eq(beat_bits),
             bus.arburst.eq(BURST_INCR),
@@ -141,28 +139,40 @@ class AxiReader(wiring.Component):
         ]
 
         loading = Signal()
+        # A burst counts as in flight from its second cycle on the address channel: no beat comes before.
+        m.d.sync += push.eq(0)
         with m.FSM():
             with m.State("LOAD"):
                 m.d.comb += [loading.eq(1), queue.r_en.eq(1)]
+                offset = queued.address[beat_bits : beat_bits + offset_bits]
+                rest = page_beats - offset
                 m.d.sync += [
                     address.eq(queued.address[beat_bits:]),
                     left.eq(queued.bytes[beat_bits:]),
+                    to_page_end.eq(rest),
+                    limit.eq(Mux(offset > page_beats - burst_max, rest, burst_max)),
                 ]
                 with m.If(queue.r_rdy & ~flush & queued.bytes[beat_bits:].any()):
                     m.next = "PLAN"
             with m.State("PLAN"):
-                m.d.sync += [burst.eq(planned), last.eq(left == planned), bus.arlen.eq(planned - 1)]
+                m.d.sync += [
+                    burst.eq(planned),
+                    last.eq(left <= limit),
+                    bus.arlen.eq(planned - 1),
+                    following.eq(Mux(to_page_end > burst_max, to_page_end - burst_max, page_beats)),
+                ]
                 with m.If(flush):
                     m.next = "LOAD"
                 with m.Elif(in_flight != self.outstanding):
-                    m.d.comb += push.eq(1)
-                    m.d.sync += bus.arvalid.eq(1)
+                    m.d.sync += [push.eq(1), bus.arvalid.eq(1)]
                     m.next = "ISSUE"
             with m.State("ISSUE"), m.If(bus.arready):
                 m.d.sync += [
                     bus.arvalid.eq(0),
                     address.eq(address + burst),
                     left.eq(left - burst),
+                    to_page_end.eq(following),
+                    limit.eq(Mux(following < burst_max, following, burst_max)),
                 ]
                 m.next = "PLAN"
                 with m.If(last | flush):
@@ -189,7 +199,7 @@ class AxiReader(wiring.Component):
         with m.If(push), m.Switch(slot):
             for i, burst_ in enumerate(bursts):
                 with m.Case(i):
-                    m.d.sync += [burst_.left.eq(planned - 1), burst_.final.eq(left == planned)]
+                    m.d.sync += [burst_.left.eq(bus.arlen), burst_.final.eq(last)]
 
         # Two registers decouple rready from data.ready.
         out = Signal.like(self.data.payload, reset_less=True)

@@ -440,6 +440,7 @@ def test_bad_usage_ends_with_code_two():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_nano_machine_fits_the_smallest_device(tmp_path: Path):
     path = tmp_path / "report.json"
     arguments = ["synth", "--device", "lfe5u-25f", "--preset", "nano", "--array", "4x4", "--json", str(path)]

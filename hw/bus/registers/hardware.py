@@ -6,7 +6,7 @@ written by hand is what starts and ends a sentence.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -20,6 +20,8 @@ from hw.interfaces import COUNTERS, Command, CommandPort, Counters, ErrorCode, R
 CYCLE_BITS = 64
 Snapshot = data.StructLayout({"cycles": CYCLE_BITS, "counters": Counters})
 """What a sentence took so far."""
+GROUP_WORDS = 8
+"""Neighbouring words that a read picks from in its first cycle."""
 BASES = tuple(name for name in Command.members if name.endswith("_base"))
 
 
@@ -208,35 +210,52 @@ class Registers(wiring.Component):
         }
 
     def _read(self, m: Module, bus, values: dict[tuple[str, str], Value]) -> None:
-        """The read multiplexer, one register deep, beside the tables' memories."""
+        """The read multiplexer, one register deep, beside the tables' memories.
+
+        In front of that register each group of words picks by the address's low bits alone, behind it the
+        group is chosen. The whole multiplexer in one cycle is the slowest path of a small machine.
+        """
         arrays = {"LOGIT": self.result.result.logits, "PROBABILITY": self.result.result.probabilities}
-        word, error = Signal(WORD_BITS), Signal()
-        m.d.comb += error.eq(1)
-        with m.Switch(bus.read_address):
-            for register in self.registers.values():
-                for index in range(register.count):
-                    with m.Case(register.address(index) // 4):
-                        m.d.comb += error.eq(0)
-                        if register.external:
-                            continue
-                        for field in register.fields:
-                            if field.access == "pulse":
-                                continue
-                            part = word[field.bit : field.bit + field.width]
-                            if field.access == "constant":
-                                m.d.comb += part.eq(field.reset)
-                            elif register.name in arrays:
-                                m.d.comb += part.eq(arrays[register.name][index])
-                            else:
-                                m.d.comb += part.eq(values[register.name, field.name])
-        held = Signal(WORD_BITS)
-        m.d.sync += [held.eq(word), bus.read_error.eq(error)]
+        groups: dict[int, dict[int, Signal]] = {}
+        for register in self.registers.values():
+            if register.external:
+                continue
+            for index in range(register.count):
+                address = register.address(index) // 4
+                word = Signal(WORD_BITS, name=f"{register.name.lower()}_{index}_word")
+                groups.setdefault(address // GROUP_WORDS, {})[address % GROUP_WORDS] = word
+                for field in register.fields:
+                    if field.access == "pulse":
+                        continue
+                    part = word[field.bit : field.bit + field.width]
+                    if field.access == "constant":
+                        m.d.comb += part.eq(field.reset)
+                    elif register.name in arrays:
+                        m.d.comb += part.eq(arrays[register.name][index])
+                    else:
+                        m.d.comb += part.eq(values[register.name, field.name])
+        legal = [r.address(i) // 4 for r in self.registers.values() for i in range(r.count)]
+        m.d.sync += bus.read_error.eq(1)
+        with m.Switch(bus.read_address), m.Case(*legal):
+            m.d.sync += bus.read_error.eq(0)
+
+        low_bits = (GROUP_WORDS - 1).bit_length()
+        answer: Value = Const(0, WORD_BITS)
+        for group, words in groups.items():
+            picked = Signal(WORD_BITS, name=f"group_{group}_picked")
+            held = Signal(WORD_BITS, name=f"group_{group}_held")
+            chosen = Signal(name=f"group_{group}_chosen")
+            with m.Switch(bus.read_address[:low_bits]):
+                for low, word in words.items():
+                    with m.Case(low):
+                        m.d.comb += picked.eq(word)
+            m.d.sync += [held.eq(picked), chosen.eq(bus.read_address[low_bits:] == group)]
+            answer = answer | Mux(chosen, held, 0)
         record = self.result.record
         tables = {
             "CONFIDENCE": {"confidence": record.confidence, "label": record.label},
             "ENTROPY_AT": {"value": record.entropy},
         }
-        answer: Value = held
         for name, parts in tables.items():
             selected, entry = self._table(m, bus, self.registers[name], parts)
             answer = Mux(selected, entry, answer)
