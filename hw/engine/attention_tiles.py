@@ -16,8 +16,8 @@ from hw.engine.token_blocks import (
     columns_of_word,
     extent_layout,
     first_token,
-    group_of,
 )
+from hw.engine.token_words import group_of
 from hw.params import Machine
 
 
@@ -126,7 +126,7 @@ class ScoreTiles(wiring.Component):
             job.claims.eq(first),
             job.tile.post.eq(Post.SCORES),
             job.tile.columns.eq(columns),
-            job.tile.group.eq(group_of(row.block.block, machine)),
+            job.tile.group.eq(group_of(machine, row.block.block)),
             job.tile.block.eq(row.block.block),
             job.tile.feature.eq(first_token(word, machine)),
             job.tile.address.eq(first_token(word, machine)),
@@ -197,7 +197,7 @@ class ContextTiles(wiring.Component):
             job.trace.eq(first),
             job.tile.post.eq(Post.CONTEXT),
             job.tile.columns.eq(q),
-            job.tile.group.eq(group_of(row.block.block, machine)),
+            job.tile.group.eq(group_of(machine, row.block.block)),
             job.tile.block.eq(row.block.block),
             job.tile.feature.eq(feature),
             job.tile.address.eq(row.block.activation + feature),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arith.widths import bits_for_index
 from hw.engine.program import Blocks
 from hw.engine.tile import last_block_of
+from hw.engine.token_words import group_of
 from hw.interfaces import LENGTH_BITS
 from hw.params import Machine
 
@@ -36,17 +37,6 @@ def block_layout(machine: Machine) -> data.StructLayout:
             "last": 1,
         }
     )
-
-
-def group_of(block: Value, machine: Machine) -> Value:
-    """The block's group within its memory word."""
-    bits = machine.groups.bit_length() - 1
-    return block[:bits] if bits else Const(0, 1)
-
-
-def word_of(block: Value, machine: Machine) -> Value:
-    """The memory word, of Q tokens, that holds the block."""
-    return block[machine.groups.bit_length() - 1 :]
 
 
 def first_token(word: Value, machine: Machine) -> Value:
@@ -129,7 +119,7 @@ class TokenBlocks(wiring.Component):
             ]
         with m.Elif(self.block.ready):
             m.d.sync += [block.block.eq(block.block + 1), block.last.eq(left == 1), left.eq(left - 1)]
-            with m.If(group_of(block.block, machine) == machine.groups - 1):
+            with m.If(group_of(machine, block.block) == machine.groups - 1):
                 m.d.sync += [
                     block.hidden.eq(block.hidden + machine.model.hidden_size),
                     block.activation.eq(block.activation + machine.activation_stride),

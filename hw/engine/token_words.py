@@ -8,9 +8,14 @@ from hw.arith.constant import times_constant
 from hw.params import Machine
 
 
+def word_of(machine: Machine, block: Value) -> Value:
+    """The memory word, of Q tokens, that holds a token block."""
+    return block[machine.groups.bit_length() - 1 :]
+
+
 def word_base(machine: Machine, block: Value, stride: int) -> Value:
     """Address of a token block's first feature, ``stride`` features per block of Q tokens."""
-    return times_constant(block >> (machine.groups.bit_length() - 1), stride)
+    return times_constant(word_of(machine, block), stride)
 
 
 def group_of(machine: Machine, block: Value) -> Value:

@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from hw.engine.program import HEADER_SLOTS, Operand, Post, descriptor_layout
 from hw.engine.tile import ColumnSource, RowSource
 from hw.engine.tile_job import job_layout
-from hw.engine.token_blocks import TokenBlocks, columns_of_word, extent_layout, first_token, group_of, word_of
+from hw.engine.token_blocks import TokenBlocks, columns_of_word, extent_layout, first_token
+from hw.engine.token_words import group_of, word_of
 from hw.params import Machine
 
 
@@ -48,7 +49,7 @@ class WeightTiles(wiring.Component):
         d, job = self.descriptor.payload, self.job.payload
         m.submodules.blocks = blocks = TokenBlocks(machine)
         block = blocks.block.payload
-        word = word_of(block.block, machine)
+        word = word_of(machine, block.block)
 
         # Where the loops stand; "first" and "last" are known when a loop gets there.
         chunks_left = Signal.like(d.last_chunk)
@@ -139,7 +140,7 @@ class WeightTiles(wiring.Component):
             job.quiet.eq(first_job & d.wait),
             job.tile.post.eq(d.post),
             job.tile.columns.eq(columns),
-            job.tile.group.eq(group_of(block.block, machine)),
+            job.tile.group.eq(group_of(machine, block.block)),
             job.tile.block.eq(block.block),
             job.tile.slot.eq(slot),
             job.tile.psum_first.eq(first_chunk),
