@@ -15,7 +15,7 @@ from golden_model.data.tasks import load_task
 from golden_model.evaluation.backends import GoldenBackend, model_folder, tokenize
 from golden_model.exits import ExitMode, ExitPolicy, FixedExitPolicy
 from golden_model.integer.checkpoint import IntegerCheckpoint, tensor_specs
-from golden_model.integer.model import GoldenModel, Sentence
+from golden_model.integer.model import GoldenModel
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from golden_model.progress import Bars, silent
 from hw.cycles.memory import MemoryTiming
@@ -47,22 +47,20 @@ class Case:
     sha256: str | None
 
 
-def random_jobs(machine: Machine, lengths: list[int], seed: int) -> list[Job]:
-    """Sentences of random tokens; what they say does not change a cycle.
+def random_jobs(
+    config: ElbertConfig, lengths: list[int], seed: int, policy: FixedExitPolicy = NO_EXIT
+) -> list[Job]:
+    """Sentences of random tokens; what they say does not change a cycle, but for when they leave.
 
     Raises:
         ValueError: a length is outside 1..max_position_embeddings.
     """
-    return [Job(sentence) for sentence in _random_sentences(machine.model, lengths, seed)]
-
-
-def _random_sentences(config: ElbertConfig, lengths: list[int], seed: int) -> list[Sentence]:
     bound = config.max_position_embeddings
     for length in lengths:
         if not 1 <= length <= bound:
             raise ValueError(f"length {length} is outside 1..{bound}, the longest sentence")
     generator = torch.Generator().manual_seed(seed)
-    return [random_sentence(config, n, generator) for n in lengths]
+    return [Job(random_sentence(config, n, generator), policy) for n in lengths]
 
 
 def first_iterations(checkpoint: IntegerCheckpoint, count: int) -> IntegerCheckpoint:
@@ -120,13 +118,12 @@ def random_case(
     if lengths is None:
         longest = config.max_position_embeddings
         lengths = sorted({n for n in (5, 12, 27, 64, longest) if n <= longest})
-    sentences = _random_sentences(config, lengths, seed)
+    jobs = random_jobs(config, lengths, seed, policy)
     checkpoint = None
     if stored:
         checkpoint = first_iterations(stored, config.num_hidden_layers)
     elif with_checkpoint:
         checkpoint = random_checkpoint(config, seed)
-    jobs = [Job(sentence, policy) for sentence in sentences]
     return Case(machine, checkpoint, jobs, stored.sha256 if stored else None)
 
 

@@ -28,7 +28,8 @@ SLACK = 1
 
 
 def run(machine: Machine, lengths: list[int], memory: MemoryTiming, seed: int = 1) -> Report:
-    case = Case(machine, random_checkpoint(machine.model, seed), random_jobs(machine, lengths, seed), None)
+    model = machine.model
+    case = Case(machine, random_checkpoint(model, seed), random_jobs(model, lengths, seed), None)
     report = run_case(case, memory=memory, activity=True, seed=seed)
     assert report.equal, report.errors
     return report
