@@ -75,7 +75,7 @@ def synth(
     from golden_model.files import write_text
     from golden_model.provenance import header
     from hw.synth.devices import find_device
-    from hw.synth.flow import TooLarge, synthesise
+    from hw.synth.flow import TooLarge
     from hw.synth.page import render_page
     from hw.synth.request import Request
 
@@ -103,15 +103,8 @@ def synth(
         return
     with stages() as progress:
         try:
-            report = synthesise(
-                request.make,
-                request.device,
+            report = request.synthesise(
                 output,
-                seeds=request.seeds,
-                clock_target_mhz=clock,
-                depth=depth,
-                mapper=mapper,
-                router=router,
                 workers=workers,
                 timeout=timeout,
                 show_stage=progress.stage,

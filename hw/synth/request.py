@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw.params import Machine
@@ -17,7 +18,9 @@ from hw.synth.designs import (
     parse_array,
 )
 from hw.synth.devices import Device
+from hw.synth.flow import synthesise
 from hw.synth.placement import ROUTERS
+from hw.synth.report import Report
 from hw.synth.script import MAPPERS
 
 if TYPE_CHECKING:
@@ -81,6 +84,20 @@ class Request:
     def make(self) -> wiring.Component:
         """The component, not yet elaborated."""
         return make_machine(self.machine) if self.block is None else make_block(self.block, self.machine)
+
+    def synthesise(self, folder: Path, **how: Any) -> Report:
+        """`hw.synth.flow.synthesise` of what is asked for; ``how`` is the rest of its arguments."""
+        return synthesise(
+            self.make,
+            self.device,
+            folder,
+            seeds=self.seeds,
+            clock_target_mhz=self.clock_target_mhz,
+            depth=self.depth,
+            mapper=self.mapper,
+            router=self.router,
+            **how,
+        )
 
     @property
     def title(self) -> str:

@@ -17,7 +17,6 @@ from hw.synth.baseline import (
     request_of,
     save_baseline,
 )
-from hw.synth.flow import synthesise
 
 BASELINES = load_baselines()
 
@@ -89,14 +88,6 @@ def test_baselines_in_the_repository_are_of_designs_that_can_be_asked_for():
 @pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith("machine")])
 def test_no_block_is_worse_than_its_baseline(name: str, tmp_path: Path):
     request = request_of(BASELINES[name])
-    report = synthesise(
-        request.make,
-        request.device,
-        tmp_path,
-        seeds=request.seeds,
-        clock_target_mhz=request.clock_target_mhz,
-        router=request.router,
-        bitstream=False,
-    ).as_dict()
+    report = request.synthesise(tmp_path, bitstream=False).as_dict()
     worse = [change for change in compare(BASELINES[name], report) if change.too_much]
     assert not worse, json.dumps({c.figure: [c.was, c.now] for c in worse})

@@ -36,7 +36,6 @@ def synth(
     from golden_model.errors import PromiseBroken
     from golden_model.provenance import header
     from hw.synth.baseline import baseline_name, compare, load_baselines, request_of, save_baseline
-    from hw.synth.flow import synthesise
 
     known = load_baselines()
     if names and report:
@@ -53,13 +52,8 @@ def synth(
         with stages() as progress:
             for name in names or known:
                 request = request_of(known[name])
-                result = synthesise(
-                    request.make,
-                    request.device,
+                result = request.synthesise(
                     output,
-                    seeds=request.seeds,
-                    clock_target_mhz=request.clock_target_mhz,
-                    router=request.router,
                     bitstream=False,
                     timeout=timeout,
                     show_stage=lambda text, name=name: progress.stage(f"{name}: {text}"),  # type: ignore[misc]
