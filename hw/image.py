@@ -122,8 +122,9 @@ def build_image(
     """The image of a checkpoint and of the sentences ((ids, types) each) to run on it.
 
     Raises:
-        ValueError: the checkpoint's geometry is not the machine's.
+        ValueError: the checkpoint's geometry is not the machine's, or its contract not the hardware's.
     """
+    checkpoint.contract.check_hardware()
     if checkpoint.config != machine.model:
         raise ValueError(f"checkpoint geometry {checkpoint.config} is not the machine's {machine.model}")
     program = build_program(machine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def first_iterations(checkpoint: IntegerCheckpoint, count: int) -> IntegerCheckp
         name: checkpoint.tensors[name][: spec.shape[0]].contiguous()
         for name, spec in tensor_specs(config).items()
     }
-    return IntegerCheckpoint(config, tensors, checkpoint.metadata)
+    return replace(checkpoint, config=config, tensors=tensors)
 
 
 def with_iterations(config: ElbertConfig, count: int | None) -> ElbertConfig:

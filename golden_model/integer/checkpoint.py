@@ -1,7 +1,8 @@
 """The integer checkpoint: everything the golden model and the accelerator compute with, as integers.
 
 A folder holds ``integer.safetensors`` (the tensors of docs/numerics.md), ``integer.json`` (format version,
-geometry, scales, provenance, SHA-256 of the tensors), the tokenizer's files and the names of the classes.
+geometry, contract, scales, provenance, SHA-256 of the tensors), the tokenizer's files and the names of the
+classes. A contract that is not the hardware's is in both files, so that the SHA-256 tells it apart.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from golden_model.config import ElbertConfig
 from golden_model.documents import check_folder, first_line, quote, read_object, refuse_pointer
 from golden_model.errors import describe
 from golden_model.files import replacing, write_text
+from golden_model.integer.contract import HARDWARE, Contract
 from golden_model.labels import LABELS_FILE, read_label_names, write_label_names
 from golden_model.numerics import (
     EXP_SUM_BITS,
@@ -29,12 +32,15 @@ from golden_model.numerics import (
     OFFSET_LIMIT,
     OPERAND_MAX,
     SHIFT_BITS,
-    TABLE_SIZE,
 )
 
 FORMAT_VERSION = 1
+CONTRACT_VERSION = 2
+"""Of a file with a contract of its own: software that knows of none must not run it."""
 TENSOR_FILE = "integer.safetensors"
 METADATA_FILE = "integer.json"
+CONTRACT_KEY = "contract"
+"""In the JSON, and in the header of the tensors' file."""
 TOKENIZER_FILES = (
     "tokenizer.json",
     "kept_vocabulary.json",
@@ -63,6 +69,8 @@ MATMULS = (
 NORMS = ("embedding.norm", "attention.norm", "ffn.norm")
 ROW_SCALES = ("attention.score", "attention.context")
 TABLES = ("ffn.table", "pooler.table")
+TABLE_OUTPUTS = {"ffn.table": "ffn.activation", "pooler.table": "pooler.output"}
+"""The operand that a table makes."""
 
 
 class CheckpointError(ValueError):
@@ -91,7 +99,7 @@ def matmul_shape(config: ElbertConfig, name: str) -> tuple[int, int]:
     return shapes[name]
 
 
-def tensor_specs(config: ElbertConfig) -> dict[str, TensorSpec]:
+def tensor_specs(config: ElbertConfig, contract: Contract = HARDWARE) -> dict[str, TensorSpec]:
     """Name, type and shape of every tensor of an integer checkpoint (docs/numerics.md)."""
     iterations, e, h = config.num_hidden_layers, config.embedding_size, config.hidden_size
     positions = (config.type_vocab_size, config.max_position_embeddings, e)
@@ -114,8 +122,8 @@ def tensor_specs(config: ElbertConfig) -> dict[str, TensorSpec]:
     for name in ROW_SCALES:
         specs[f"{name}.multiplier"] = TensorSpec(torch.int32, (iterations,))
         specs[f"{name}.shift"] = TensorSpec(torch.uint8, (iterations,))
-    for name in TABLES:
-        specs[name] = TensorSpec(torch.int8, (iterations, TABLE_SIZE))
+    specs["ffn.table"] = TensorSpec(torch.int8, (iterations, 1 << contract.ffn_index_bits))
+    specs["pooler.table"] = TensorSpec(torch.int8, (iterations, 1 << contract.pooler_index_bits))
     return specs
 
 
@@ -127,6 +135,7 @@ class IntegerCheckpoint:
         config: Geometry.
         tensors: Name to tensor, on the CPU, contiguous; exactly those of :func:`tensor_specs`.
         metadata: JSON-able facts about the making: ``scales`` (real size of an LSB, by name), ``provenance``.
+        contract: The widths it is computed with.
 
     Raises:
         CheckpointError: a tensor is missing, not known, of wrong type or shape, or holds a value outside
@@ -136,11 +145,12 @@ class IntegerCheckpoint:
     config: ElbertConfig
     tensors: dict[str, Tensor]
     metadata: dict[str, Any] = field(default_factory=dict)
+    contract: Contract = HARDWARE
 
     def __post_init__(self) -> None:
         """Checks everything once; nothing that computes needs to check again."""
-        _check_specs(self.config, self.tensors)
-        _check_values(self.tensors)
+        _check_specs(self.config, self.contract, self.tensors)
+        _check_values(self.contract, self.tensors)
 
     @property
     def sha256(self) -> str:
@@ -149,7 +159,8 @@ class IntegerCheckpoint:
 
     def _bytes(self) -> bytes:
         ordered = {name: self.tensors[name].contiguous() for name in sorted(self.tensors)}
-        return save_tensors(ordered)
+        own = self.contract.differences()
+        return save_tensors(ordered, {CONTRACT_KEY: json.dumps(own, sort_keys=True)} if own else None)
 
     def save(self, folder: Path | str, copy_from: Path | str | None = None) -> None:
         """Writes the checkpoint; each file appears whole or not at all, the JSON last.
@@ -171,11 +182,13 @@ class IntegerCheckpoint:
             temporary.write_bytes(data)
         document = {
             "format": "elbert-integer",
-            "version": FORMAT_VERSION,
+            "version": FORMAT_VERSION if self.contract.is_hardware else CONTRACT_VERSION,
             "sha256": hashlib.sha256(data).hexdigest(),
             "config": self.config.model_dump(),
             "metadata": self.metadata,
         }
+        if not self.contract.is_hardware:
+            document[CONTRACT_KEY] = self.contract.differences()
         write_text(folder / METADATA_FILE, json.dumps(document, indent=1) + "\n")
 
     def _copy_beside(self, source: Path, folder: Path) -> None:
@@ -197,7 +210,7 @@ class IntegerCheckpoint:
 
         Raises:
             OSError: a file is not there or cannot be read, by name.
-            CheckpointError: format, version, hash, geometry or a tensor is wrong, by name.
+            CheckpointError: format, version, hash, geometry, contract or a tensor is wrong, by name.
         """
         folder = check_folder(folder)
         for name in (METADATA_FILE, TENSOR_FILE):
@@ -214,7 +227,9 @@ class IntegerCheckpoint:
                     f"{path}: sha256 is {digest}, {METADATA_FILE} says {quote(document['sha256'])}"
                 )
             config = _read_geometry(document["config"], folder / METADATA_FILE)
-            return cls(config, _parse(data, path), document["metadata"])
+            tensors = _parse(data, path)
+            contract = _read_contract(document, folder / METADATA_FILE, data)
+            return cls(config, tensors, document["metadata"], contract)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
         except ValueError as error:
@@ -245,16 +260,33 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} lacks the key {missing[0]!r}")
     if document["format"] != "elbert-integer":
         raise CheckpointError(f"{path}: format is {quote(document['format'])}, expected 'elbert-integer'")
-    if document["version"] != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: version is {quote(document['version'])}, expected {FORMAT_VERSION}")
-    for key in ("config", "metadata"):
-        if not isinstance(document[key], dict):
+    version = CONTRACT_VERSION if CONTRACT_KEY in document else FORMAT_VERSION
+    if document["version"] != version:
+        raise CheckpointError(f"{path}: version is {quote(document['version'])}, expected {version}")
+    for key in ("config", "metadata", CONTRACT_KEY):
+        if key in document and not isinstance(document[key], dict):
             raise CheckpointError(f"{path}: {key} is {quote(document[key])}, expected an object")
     return document
 
 
-def _check_specs(config: ElbertConfig, tensors: dict[str, Tensor]) -> None:
-    specs = tensor_specs(config)
+def _read_contract(document: dict[str, Any], path: Path, data: bytes) -> Contract:
+    """The contract that the JSON names, which the tensors' file names too."""
+    try:
+        contract = Contract.from_dict(document.get(CONTRACT_KEY, {}))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    length = struct.unpack("<Q", data[:8])[0]  # safetensors: length of the JSON header, then that
+    stored = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    named = json.loads(stored.get(CONTRACT_KEY, "{}"))
+    if named != contract.differences():
+        raise ValueError(
+            f"{path}: contract is {quote(contract.differences())}, that of {TENSOR_FILE} is {quote(named)}"
+        )
+    return contract
+
+
+def _check_specs(config: ElbertConfig, contract: Contract, tensors: dict[str, Tensor]) -> None:
+    specs = tensor_specs(config, contract)
     for name, spec in specs.items():
         if name not in tensors:
             raise CheckpointError(f"tensor {name} is missing")
@@ -268,7 +300,7 @@ def _check_specs(config: ElbertConfig, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(f"tensor {extra[0]} is not part of an integer checkpoint")
 
 
-def _check_values(tensors: dict[str, Tensor]) -> None:
+def _check_values(contract: Contract, tensors: dict[str, Tensor]) -> None:
     for name in MATMULS:
         _check_range(tensors, f"{name}.weight", -OPERAND_MAX, OPERAND_MAX)
         _check_range(tensors, f"{name}.offset", 1 - OFFSET_LIMIT, OFFSET_LIMIT - 1)
@@ -277,8 +309,9 @@ def _check_values(tensors: dict[str, Tensor]) -> None:
     for name in (*MATMULS, *NORMS, "attention.score"):
         _check_range(tensors, f"{name}.shift", 0, MAX_SHIFT)
     _check_range(tensors, "attention.context.shift", 0, MAX_CONTEXT_SHIFT)
-    for name in TABLES:
-        _check_range(tensors, name, -OPERAND_MAX, OPERAND_MAX)
+    for name, output in TABLE_OUTPUTS.items():
+        limit = contract.limit(output)
+        _check_range(tensors, name, -limit, limit)
 
 
 def _check_range(tensors: dict[str, Tensor], name: str, low: int, high: int) -> None:

@@ -20,7 +20,6 @@ from golden_model.integer.ops.softmax import row_scale
 from golden_model.numerics import (
     ACCUMULATOR_BITS,
     EXP_INDEX_BITS,
-    OPERAND_MAX,
     RESIDUAL_BITS,
     SCORE_BITS,
 )
@@ -35,6 +34,7 @@ def reached(checkpoint: IntegerCheckpoint, sentences: Sequence[Sentence]) -> Cou
     - ``.half``: the rescaled sum lay exactly between two integers;
     - ``.wide``: accumulator + offset needs the 29 bits of the contract (28 do not hold it);
     - ``.flat``: a row whose variance is 0;
+    - ``.operand``: what a matmul reads of a hidden state was beyond its range before it saturated;
     - ``.one``, ``.far``, ``.equal``: of the exponentials: a row of one key, a distance beyond the table, a
       row of equal scores;
     - ``.tie``: of the logits: the largest is there twice.
@@ -77,6 +77,12 @@ class _Gauge(GoldenModel):
         self.updates[name] = super().linear(name, iteration, x, low, high)
         return self.updates[name]
 
+    def operand(self, name: str, hidden: Tensor) -> Tensor:
+        shift = self.contract.hidden_shift(name)
+        read, limit = (hidden + (1 << (shift - 1))) >> shift, self.contract.limit(name)
+        self.counts[f"{name}.operand"] += int((read.abs() > limit).sum())
+        return super().operand(name, hidden)
+
     def scale_scores(self, iteration: int, accumulator: Tensor) -> Tensor:
         row = iteration - 1
         multiplier = self.parameters["attention.score.multiplier"][row]
@@ -88,6 +94,7 @@ class _Gauge(GoldenModel):
 
     def scale_context(self, iteration: int, accumulator: Tensor, exp_sum: Tensor) -> Tensor:
         row = iteration - 1
+        limit = self.contract.limit("attention.context")
         multiplier, shift = row_scale(
             exp_sum.clamp(min=1),
             int(self.parameters["attention.context.multiplier"][row]),
@@ -98,8 +105,8 @@ class _Gauge(GoldenModel):
             accumulator.to(torch.int64),
             multiplier.unsqueeze(-1),
             shift.unsqueeze(-1),
-            -OPERAND_MAX,
-            OPERAND_MAX,
+            -limit,
+            limit,
         )
         return super().scale_context(iteration, accumulator, exp_sum)
 
@@ -108,7 +115,8 @@ class _Gauge(GoldenModel):
         self.counts[f"{name}.flat"] += int((y.shape[-1] * s2 == s1 * s1).sum())
         row = iteration - 1
         gamma, beta, shift = (self.parameters[f"{name}.{field}"][row] for field in ("gamma", "beta", "shift"))
-        scaled = normalize(y) * gamma + beta
+        unit = normalize(y, self.contract.norm_fraction_bits, self.contract.rsqrt_bits)
+        scaled = unit * gamma + beta
         self._rescaled(name, scaled, torch.ones_like(shift), shift, -limit, limit)
         return super().norm(name, iteration, y, limit)
 

@@ -1,5 +1,7 @@
 """The golden model: ELBERT's forward pass on integers, bit for bit what the accelerator computes.
 
+The checkpoint's contract gives the widths; the accelerator runs the default one alone.
+
 Tokens of a batch are packed, [sum of lengths, features], so that padding does not exist outside attention;
 there, sentences are laid side by side and keys beyond a sentence's end are given exponentials of exactly 0.
 A sentence's result therefore does not depend on the batch. Sentences that exit leave the batch at once.
@@ -24,8 +26,9 @@ from golden_model.config import ElbertConfig
 from golden_model.exits import Confidence, ExitPolicy, ExitState, FixedExitPolicy, earliest_exit
 from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
 from golden_model.integer.confidence import integer_confidence
+from golden_model.integer.contract import Contract
 from golden_model.integer.ops.fixed import requantize, saturate_signed
-from golden_model.integer.ops.hidden import add_residual, split_hidden
+from golden_model.integer.ops.hidden import add_residual, hidden_operand
 from golden_model.integer.ops.layernorm import layernorm
 from golden_model.integer.ops.matmul import batched_matmul, matmul
 from golden_model.integer.ops.softmax import exponentials, row_scale
@@ -34,10 +37,8 @@ from golden_model.numerics import (
     EMBEDDING_SHIFT,
     HIDDEN_MAX,
     LOGIT_BITS,
-    OPERAND_MAX,
     RESIDUAL_BITS,
     SCORE_BITS,
-    TABLE_INDEX_BITS,
 )
 
 Sentence = tuple[Sequence[int], Sequence[int]]
@@ -153,6 +154,7 @@ class GoldenModel:
         """Puts the parameters on ``device``, weights as int8, everything else as int64."""
         self.checkpoint = checkpoint
         self.config: ElbertConfig = checkpoint.config
+        self.contract: Contract = checkpoint.contract
         self.device = torch.device(device)
         weights = {f"{name}.weight" for name in MATMULS} | {"embedding.word", "embedding.position_type"}
         self.parameters = {
@@ -229,10 +231,16 @@ class GoldenModel:
 
     def norm(self, name: str, iteration: int, y: Tensor, limit: int) -> Tensor:
         """LayerNorm saturated to ±limit: int64, the shape of ``y``."""
-        p, row = self.parameters, iteration - 1
+        p, row, contract = self.parameters, iteration - 1, self.contract
+        gamma, beta, shift = (p[f"{name}.{part}"][row] for part in ("gamma", "beta", "shift"))
         return layernorm(
-            y, p[f"{name}.gamma"][row], p[f"{name}.beta"][row], p[f"{name}.shift"][row], -limit, limit
+            y, gamma, beta, shift, -limit, limit, contract.norm_fraction_bits, contract.rsqrt_bits
         )
+
+    def operand(self, name: str, hidden: Tensor) -> Tensor:
+        """What a matmul reads of hidden states, by its name in the contract: int8, of ``hidden``'s shape."""
+        contract = self.contract
+        return hidden_operand(hidden, contract.hidden_shift(name), contract.limit(name)).to(torch.int8)
 
     def scale_scores(self, iteration: int, accumulator: Tensor) -> Tensor:
         """Score accumulators to int12, LSB 1/32 nat."""
@@ -241,14 +249,13 @@ class GoldenModel:
         return requantize(accumulator, 0, multiplier, shift, *signed_range(SCORE_BITS))
 
     def scale_context(self, iteration: int, accumulator: Tensor, exp_sum: Tensor) -> Tensor:
-        """Context accumulators [..., keys' weighted sums] to int8; ``exp_sum`` has one entry per row."""
+        """Context accumulators [..., keys' weighted sums] to operands; ``exp_sum`` has one entry per row."""
         p, row = self.parameters, iteration - 1
         multiplier, shift = row_scale(
             exp_sum, int(p["attention.context.multiplier"][row]), int(p["attention.context.shift"][row])
         )
-        return requantize(
-            accumulator, 0, multiplier.unsqueeze(-1), shift.unsqueeze(-1), -OPERAND_MAX, OPERAND_MAX
-        )
+        limit = self.contract.limit("attention.context")
+        return requantize(accumulator, 0, multiplier.unsqueeze(-1), shift.unsqueeze(-1), -limit, limit)
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yields the named tensors of the embedding for packed tokens; the last is ``embedding.hidden``."""
@@ -257,19 +264,17 @@ class GoldenModel:
         position_type = p["embedding.position_type"][types, positions].to(torch.int64)
         total = saturate_signed((word << EMBEDDING_SHIFT) + position_type, RESIDUAL_BITS)
         yield "embedding.sum", total
-        normalized = self.norm("embedding.norm", 1, total, OPERAND_MAX)
+        normalized = self.norm("embedding.norm", 1, total, self.contract.limit("embedding.normalized"))
         yield "embedding.normalized", normalized
         operand = normalized.to(torch.int8)
         yield "embedding.hidden", self.linear("embedding.projection", 1, operand, -HIDDEN_MAX, HIDDEN_MAX)
 
     def keys_values(self, iteration: int, hidden: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yields keys and values of ``hidden`` [rows, H]: all that other rows need of a row."""
-        operand = split_hidden(hidden)[0].to(torch.int8)
-        for part in ("key", "value"):
-            yield (
-                f"attention.{part}",
-                self.linear(f"attention.{part}", iteration, operand, -OPERAND_MAX, OPERAND_MAX),
-            )
+        operand = self.operand("hidden", hidden)
+        for name in ("attention.key", "attention.value"):
+            limit = self.contract.limit(name)
+            yield name, self.linear(name, iteration, operand, -limit, limit)
 
     def attend(
         self, iteration: int, hidden: Tensor, chosen: Layout, key: Tensor, value: Tensor, layout: Layout
@@ -288,8 +293,9 @@ class GoldenModel:
             Grids [B, A, longest chosen, longest] for scores and exponentials, packed chosen rows for
             everything else; the last is ``attention.context``.
         """
-        operand = split_hidden(hidden)[0].to(torch.int8)
-        query = self.linear("attention.query", iteration, operand, -OPERAND_MAX, OPERAND_MAX)
+        contract = self.contract
+        limit = contract.limit("attention.query")
+        query = self.linear("attention.query", iteration, self.operand("hidden", hidden), -limit, limit)
         yield "attention.query", query
         heads, dim = self.config.num_attention_heads, self.config.head_dim
 
@@ -305,7 +311,8 @@ class GoldenModel:
         scores = self.scale_scores(iteration, products.view(*shape, layout.longest))
         scores = scores.masked_fill(unused, lowest)
         yield "attention.scores", scores
-        weights = exponentials(scores)[1].masked_fill(unused, 0)
+        weights = exponentials(scores, contract.exponentials_bits, contract.exp_index_bits)[1]
+        weights = weights.masked_fill(unused, 0)
         yield "attention.exponentials", weights
         mixed = batched_matmul(weights.to(torch.int32).flatten(0, 1), by_head(value, layout))
         context = self.scale_context(iteration, mixed.view(*shape, dim), weights.sum(-1))
@@ -331,8 +338,8 @@ class GoldenModel:
         index = self.linear(
             "ffn.intermediate",
             iteration,
-            split_hidden(middle)[0].to(torch.int8),
-            *signed_range(TABLE_INDEX_BITS),
+            self.operand("attention.hidden", middle),
+            *signed_range(self.contract.ffn_index_bits),
         )
         activation = lookup(self.parameters["ffn.table"][iteration - 1], index)
         yield "ffn.activation", activation
@@ -343,8 +350,8 @@ class GoldenModel:
 
     def classify(self, iteration: int, first: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yields pooler output and logits of the first tokens' hidden states [B, H]."""
-        operand = split_hidden(first)[0].to(torch.int8)
-        index = self.linear("pooler", iteration, operand, *signed_range(TABLE_INDEX_BITS))
+        operand = self.operand("pooler.hidden", first)
+        index = self.linear("pooler", iteration, operand, *signed_range(self.contract.pooler_index_bits))
         output = lookup(self.parameters["pooler.table"][iteration - 1], index)
         yield "pooler.output", output
         logits = self.linear("classifier", iteration, output.to(torch.int8), *signed_range(LOGIT_BITS))
@@ -493,12 +500,13 @@ class _Batch:
             parts = list(tensor.split(rows.lengths.tolist()))
         for member, part in zip(self.members, parts, strict=True):
             taps = self.taps[member]
-            taps[name] = torch.cat([taps[name], part], dim=-2) if name in taps else part.clone()
+            part = part.to(torch.int64, copy=True)
+            taps[name] = torch.cat([taps[name], part], dim=-2) if name in taps else part
 
     def _tap_each(self, name: str, values: Tensor) -> None:
         if self.trace is not None and self.trace.wants(name):
             for member, part in zip(self.members, values.cpu(), strict=True):
-                self.taps[member][name] = part.clone()
+                self.taps[member][name] = part.to(torch.int64, copy=True)
 
     @staticmethod
     def _result(steps: list[tuple[Tensor, Confidence]], taps: dict[str, Tensor]) -> SentenceResult:

@@ -7,7 +7,7 @@ A random checkpoint is calibrated to stay within. Each rail changes one by hand 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -237,7 +237,7 @@ def rail_checkpoint(rail: Rail, config: ElbertConfig, seed: int = 0) -> IntegerC
     checkpoint = random_checkpoint(config, seed)
     tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
     rail.change(tensors)
-    return IntegerCheckpoint(config, tensors, checkpoint.metadata)
+    return replace(checkpoint, tensors=tensors)
 
 
 def rail_sentences(config: ElbertConfig, seed: int = 0) -> list[Sentence]:

@@ -18,17 +18,15 @@ import torch
 from torch import Tensor
 
 from golden_model.config import MAX_LABELS, ElbertConfig
-from golden_model.integer.checkpoint import MATMULS, NORMS, ROW_SCALES, TABLES, IntegerCheckpoint
+from golden_model.integer.checkpoint import MATMULS, NORMS, ROW_SCALES, TABLE_OUTPUTS, IntegerCheckpoint
+from golden_model.integer.contract import HARDWARE, HIDDEN_OPERANDS, Contract
 from golden_model.numerics import (
     EMBEDDING_SHIFT,
     ENTROPY_BITS,
-    EXP_BITS,
     HIDDEN_MAX,
     LOGIT_BITS,
     LOGIT_FRACTION_BITS,
-    NORM_FRACTION_BITS,
     ONE,
-    OPERAND_MAX,
     RESIDUAL_BITS,
     SCORE_BITS,
     SCORE_FRACTION_BITS,
@@ -57,13 +55,8 @@ ITERATION_TENSORS = (
 )
 """Short names: without ``iteration.i.``."""
 
-_HIDDEN_STEP = 256
-"""A matmul reads hi of a hidden state, whose LSB is this many of the hidden state's."""
-
 _CONSTANTS: dict[str, float] = {
     "attention.scores": 2.0**-SCORE_FRACTION_BITS,
-    "attention.exponentials": 1.0 / ((1 << EXP_BITS) - 1),
-    "pooler.output": 1.0 / OPERAND_MAX,
     "logits": 2.0**-LOGIT_FRACTION_BITS,
     "exit.probabilities": 1.0 / ONE,
     "exit.entropy": 1.0 / ONE,
@@ -71,13 +64,15 @@ _CONSTANTS: dict[str, float] = {
     "exit.decision": 1.0,
     "exit.label": 1.0,
 }
-"""Fixed by the contract, for every iteration alike."""
+"""The same in every contract and iteration."""
+
+_ONES = ("attention.exponentials", "pooler.output")
+"""Operands whose largest integer stands for 1."""
 
 _LIMITS: dict[str, int] = {
     "embedding.sum": (1 << (RESIDUAL_BITS - 1)) - 1,
     "embedding.hidden": HIDDEN_MAX,
     "attention.scores": (1 << (SCORE_BITS - 1)) - 1,
-    "attention.exponentials": (1 << EXP_BITS) - 1,
     "attention.residual": (1 << (RESIDUAL_BITS - 1)) - 1,
     "attention.hidden": HIDDEN_MAX,
     "ffn.residual": (1 << (RESIDUAL_BITS - 1)) - 1,
@@ -89,7 +84,7 @@ _LIMITS: dict[str, int] = {
     "exit.decision": 1,
     "exit.label": MAX_LABELS - 1,
 }
-"""Largest integers that are not OPERAND_MAX."""
+"""Largest integers of what is no operand."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +93,20 @@ class _Reads:
 
     input: str
     output: str
+    operand: str
+    """What is read, by its name in the contract."""
 
 
 _MATMULS: dict[str, _Reads] = {
-    "embedding.projection": _Reads("embedding.normalized", "embedding.hidden"),
-    "attention.query": _Reads("input", "attention.query"),
-    "attention.key": _Reads("input", "attention.key"),
-    "attention.value": _Reads("input", "attention.value"),
-    "attention.output": _Reads("attention.context", "input"),
-    "ffn.intermediate": _Reads("attention.hidden", "ffn.index"),
-    "ffn.output": _Reads("ffn.activation", "attention.hidden"),
-    "pooler": _Reads("hidden", "pooler.index"),
-    "classifier": _Reads("pooler.output", "logits"),
+    "embedding.projection": _Reads("embedding.normalized", "embedding.hidden", "embedding.normalized"),
+    "attention.query": _Reads("input", "attention.query", "hidden"),
+    "attention.key": _Reads("input", "attention.key", "hidden"),
+    "attention.value": _Reads("input", "attention.value", "hidden"),
+    "attention.output": _Reads("attention.context", "input", "attention.context"),
+    "ffn.intermediate": _Reads("attention.hidden", "ffn.index", "attention.hidden"),
+    "ffn.output": _Reads("ffn.activation", "attention.hidden", "ffn.activation"),
+    "pooler": _Reads("hidden", "pooler.index", "pooler.hidden"),
+    "classifier": _Reads("pooler.output", "logits", "pooler.output"),
 }
 """``input`` is the hidden state that the iteration starts from; updates are made in the scale of the hidden
 state they are added to."""
@@ -118,7 +115,6 @@ _NORMS = {
     "attention.norm": "attention.hidden",
     "ffn.norm": "hidden",
 }
-_TABLES = {"ffn.table": "ffn.activation", "pooler.table": "pooler.output"}
 
 
 def named_tensors(config: ElbertConfig) -> list[str]:
@@ -134,9 +130,21 @@ def short_name(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith("iteration.") else name
 
 
-def limit_of(name: str) -> int:
+def operand_of(matmul: str) -> str:
+    """What a matmul reads, by its name in :data:`golden_model.integer.contract.OPERANDS`."""
+    return _MATMULS[matmul].operand
+
+
+def operand_step(matmul: str, contract: Contract = HARDWARE) -> int:
+    """LSBs of the tensor that a matmul reads in an LSB of its operand: 256 of a hidden state, 1 of others."""
+    operand = operand_of(matmul)
+    return 1 << contract.hidden_shift(operand) if operand in HIDDEN_OPERANDS else 1
+
+
+def limit_of(name: str, contract: Contract = HARDWARE) -> int:
     """Largest integer that a named tensor can hold, by its full or its short name."""
-    return _LIMITS.get(short_name(name), OPERAND_MAX)
+    short = short_name(name)
+    return _LIMITS[short] if short in _LIMITS else contract.limit(short)
 
 
 def input_name(iteration: int) -> str:
@@ -144,13 +152,16 @@ def input_name(iteration: int) -> str:
     return "embedding.hidden" if iteration == 1 else f"iteration.{iteration - 1}.hidden"
 
 
-def complete(scales: Mapping[str, Any], config: ElbertConfig) -> dict[str, Any]:
+def complete(
+    scales: Mapping[str, Any], config: ElbertConfig, contract: Contract = HARDWARE
+) -> dict[str, Any]:
     """The scales given and, in the contract's order, those that follow from them or from constants.
 
     Args:
         scales: Those that calibration chose: of ``embedding.sum``, ``embedding.normalized``, every hidden
             state, query, key, value, context, activation and table index.
         config: Tells the iterations.
+        contract: Tells the widths.
 
     Raises:
         KeyError: one that others derive from is missing.
@@ -162,6 +173,7 @@ def complete(scales: Mapping[str, Any], config: ElbertConfig) -> dict[str, Any]:
     for i in range(1, config.num_hidden_layers + 1):
         prefix = f"iteration.{i}."
         derived |= {prefix + name: value for name, value in _CONSTANTS.items()}
+        derived |= {prefix + name: 1.0 / contract.limit(name) for name in _ONES}
         derived[prefix + "attention.residual"] = scales[input_name(i)]
         derived[prefix + "ffn.residual"] = scales[prefix + "attention.hidden"]
     everything = {**scales, **derived}
@@ -224,7 +236,7 @@ class _Scales:
     """Looks scales up in one checkpoint's metadata and parameters."""
 
     def __init__(self, checkpoint: IntegerCheckpoint) -> None:
-        self.tensors, self.config = checkpoint.tensors, checkpoint.config
+        self.tensors, self.config, self.contract = checkpoint.tensors, checkpoint.config, checkpoint.contract
         self.scales = _mapping(checkpoint.metadata, "scales")
         self.factors = _mapping(checkpoint.metadata, "factors")
 
@@ -272,7 +284,7 @@ class _Scales:
             name = reads.input
         else:
             name = input_name(iteration) if reads.input == "input" else f"iteration.{iteration}.{reads.input}"
-        step = _HIDDEN_STEP if name.endswith("hidden") else 1
+        step = operand_step(matmul, self.contract)
         return self.number(name) * step * self.channels(f"{matmul}.weight")
 
     # -------------------------------------------------------------- what is stored
@@ -283,15 +295,15 @@ class _Scales:
             return torch.ones((), dtype=torch.float64)
         if name in ("embedding.word", "embedding.position_type"):
             return self.number(name)
-        if name in TABLES:
-            return self.rows(lambda i: self.activation(_TABLES[name], i)).unsqueeze(1)
+        if name in TABLE_OUTPUTS:
+            return self.rows(lambda i: self.activation(TABLE_OUTPUTS[name], i)).unsqueeze(1)
         if kind == "multiplier" and owner in (*MATMULS, *ROW_SCALES):
             return torch.exp2(-self.tensors[f"{owner}.shift"].double())
         if owner in NORMS:
             made = self.rows(lambda i: self.activation(_NORMS[owner], i), len(self.tensors[name]))
             made = made.unsqueeze(1) if made.dim() == 1 else made
             scale = made * torch.exp2(-self.tensors[f"{owner}.shift"].double())
-            return scale * (1 << NORM_FRACTION_BITS) if kind == "gamma" else scale
+            return scale * (1 << self.contract.norm_fraction_bits) if kind == "gamma" else scale
         if kind == "offset":
             return self.rows(lambda i: self.accumulator(owner, i), len(self.tensors[name]))
         return self.channels(name).unsqueeze(1) / self.factor(_MATMULS[owner].input)

@@ -13,10 +13,17 @@ import torch
 from torch import Tensor
 
 from golden_model.config import ElbertConfig
-from golden_model.integer.checkpoint import MATMULS, NORMS, IntegerCheckpoint, matmul_shape, tensor_specs
+from golden_model.integer.checkpoint import (
+    MATMULS,
+    NORMS,
+    TABLE_OUTPUTS,
+    IntegerCheckpoint,
+    matmul_shape,
+    tensor_specs,
+)
+from golden_model.integer.contract import HARDWARE, OPERANDS, Contract
 from golden_model.integer.model import GoldenModel, Sentence
 from golden_model.integer.ops.fixed import quantize_multiplier
-from golden_model.integer.ops.hidden import split_hidden
 from golden_model.integer.ops.matmul import matmul
 from golden_model.integer.ops.table import activation_table
 from golden_model.numerics import NORM_FRACTION_BITS, OFFSET_LIMIT, OPERAND_MAX, TABLE_INDEX_BITS
@@ -44,28 +51,33 @@ TARGETS = {
     "pooler": 0.8 * INDEX_SPREAD,
     "classifier": LOGIT_SPREAD,
 }
-HALF_TABLE = 1 << (TABLE_INDEX_BITS - 1)
-INDEX_LSB = {"ffn.table": 4.0 / HALF_TABLE, "pooler.table": 2.5 / HALF_TABLE}
+"""Spread of what a matmul makes, in the hardware's widths."""
+TABLE_TOPS = {"ffn.table": 4.0, "pooler.table": 2.5}
+"""Real inputs at the tables' ends, in iteration 1."""
 CALIBRATION_SENTENCES = 24
 CALIBRATION_TOKENS = 384
 
 
-def random_checkpoint(config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
+def random_checkpoint(
+    config: ElbertConfig, seed: int = 0, contract: Contract = HARDWARE
+) -> IntegerCheckpoint:
     """A valid checkpoint with random weights; the same seed gives the same integers.
 
     Args:
         config: Any legal geometry.
         seed: Of the generator; no global state is touched.
+        contract: The widths whose ranges are filled.
     """
     generator = torch.Generator().manual_seed(seed)
-    tensors = {name: torch.zeros(s.shape, dtype=s.dtype) for name, s in tensor_specs(config).items()}
+    specs = tensor_specs(config, contract)
+    tensors = {name: torch.zeros(spec.shape, dtype=spec.dtype) for name, spec in specs.items()}
     _fill_weights(config, tensors, generator)
-    _fill_tables(config, tensors)
-    draft = IntegerCheckpoint(config, tensors)
+    _fill_tables(config, tensors, contract)
+    draft = IntegerCheckpoint(config, tensors, contract=contract)
     calibrating = _Calibrating(draft, generator)
     calibrating.run(_sentences(config, generator), batch_tokens=1 << 20, answer_first=False)
     facts = {"provenance": {"made_by": "golden_model.integer.synthetic", "seed": seed}}
-    return IntegerCheckpoint(config, tensors, facts)
+    return IntegerCheckpoint(config, tensors, facts, contract)
 
 
 def random_sentences(
@@ -106,15 +118,18 @@ def _fill_weights(config: ElbertConfig, tensors: dict[str, Tensor], generator: t
     position.copy_(_normal(tuple(position.shape), 32 * WEIGHT_SPREAD, 32767, generator))
 
 
-def _fill_tables(config: ElbertConfig, tensors: dict[str, Tensor]) -> None:
+def _fill_tables(config: ElbertConfig, tensors: dict[str, Tensor], contract: Contract) -> None:
     """One table per iteration, each of another input LSB, so that a table of a wrong iteration shows."""
     for iteration in range(config.num_hidden_layers):
         stretch = 1.0 + 0.5 * iteration / config.num_hidden_layers
-        gelu_lsb = INDEX_LSB["ffn.table"] * stretch
-        top = gelu_lsb * HALF_TABLE
-        tensors["ffn.table"][iteration] = activation_table(config.hidden_act, gelu_lsb, top / OPERAND_MAX)
-        tanh_lsb = INDEX_LSB["pooler.table"] * stretch
-        tensors["pooler.table"][iteration] = activation_table("tanh", tanh_lsb, 1.0 / OPERAND_MAX)
+        for name, function, bits in (
+            ("ffn.table", config.hidden_act, contract.ffn_index_bits),
+            ("pooler.table", "tanh", contract.pooler_index_bits),
+        ):
+            top, limit = TABLE_TOPS[name] * stretch, contract.limit(TABLE_OUTPUTS[name])
+            largest = top if name == "ffn.table" else 1.0
+            lsb = top / (1 << (bits - 1))
+            tensors[name][iteration] = activation_table(function, lsb, largest / limit, bits, limit)
 
 
 class _Calibrating(GoldenModel):
@@ -137,10 +152,12 @@ class _Calibrating(GoldenModel):
 
     def _set_norm(self, name: str, row: int) -> None:
         features = self.parameters[f"{name}.gamma"].shape[1]
-        spread = OPERAND_SPREAD if name == "embedding.norm" else HIDDEN_SPREAD
-        factor = spread / (1 << NORM_FRACTION_BITS)
+        fraction_bits = self.contract.norm_fraction_bits
+        to_operand = name == "embedding.norm"
+        spread = self._operand_spread("embedding.normalized") if to_operand else HIDDEN_SPREAD
+        factor = spread / (1 << fraction_bits)
         shift = torch.randint(0, 3, (features,), generator=self.generator)
-        shift += 12 if factor > 1 else 18
+        shift += (18 if to_operand else 12) + fraction_bits - NORM_FRACTION_BITS
         sign = torch.where(self._uniform(features, 0, 1) < 0.1, -1.0, 1.0)
         scale = torch.pow(2.0, shift)
         gamma = sign * factor * self._uniform(features, 0.4, 1.2) * scale
@@ -151,7 +168,7 @@ class _Calibrating(GoldenModel):
 
     def keys_values(self, iteration: int, hidden: Tensor) -> Iterator[tuple[str, Tensor]]:
         # a seed's integers are older than this order: they were drawn for query, key, value
-        self._draw("attention.query", iteration, split_hidden(hidden)[0].to(torch.int8))
+        self._draw("attention.query", iteration, self.operand("hidden", hidden))
         yield from super().keys_values(iteration, hidden)
 
     def linear(self, name: str, iteration: int, x: Tensor, low: int, high: int) -> Tensor:
@@ -166,7 +183,7 @@ class _Calibrating(GoldenModel):
         accumulator = matmul(x, self.parameters[f"{name}.weight"]).double()
         row = iteration - 1
         spread = accumulator.std(dim=0).clamp(min=1.0)
-        wanted = TARGETS[name] * self._uniform(spread.shape[0], 0.6, 1.3)
+        wanted = self._target(name) * self._uniform(spread.shape[0], 0.6, 1.3)
         # Without the mean, tokens would grow alike from iteration to iteration and one class always win; on
         # top, a bias of a fraction of the spread.
         offset = self._uniform(spread.shape[0], -0.4, 0.4) * spread - accumulator.mean(dim=0)
@@ -176,13 +193,29 @@ class _Calibrating(GoldenModel):
         self._store(f"{name}.multiplier", row, torch.tensor([m for m, _ in pairs]))
         self._store(f"{name}.shift", row, torch.tensor([s for _, s in pairs]))
 
+    def _operand_spread(self, operand: str) -> float:
+        return OPERAND_SPREAD * self.contract.limit(operand) / OPERAND_MAX
+
+    def _target(self, name: str) -> float:
+        """Spread of what a matmul makes, in the contract's widths."""
+        if name in OPERANDS:
+            return self._operand_spread(name)
+        index_bits = {
+            "ffn.intermediate": self.contract.ffn_index_bits,
+            "pooler": self.contract.pooler_index_bits,
+        }
+        bits = index_bits.get(name, TABLE_INDEX_BITS)
+        return TARGETS[name] * 2.0 ** (bits - TABLE_INDEX_BITS)
+
     def scale_scores(self, iteration: int, accumulator: Tensor) -> Tensor:
         self._set_row_scale("attention.score", iteration - 1, SCORE_SPREAD / _spread(accumulator))
         return super().scale_scores(iteration, accumulator)
 
     def scale_context(self, iteration: int, accumulator: Tensor, exp_sum: Tensor) -> Tensor:
         average = accumulator.double() / exp_sum.clamp(min=1).unsqueeze(-1)
-        self._set_row_scale("attention.context", iteration - 1, OPERAND_SPREAD / _spread(average))
+        self._set_row_scale(
+            "attention.context", iteration - 1, self._operand_spread("attention.context") / _spread(average)
+        )
         return super().scale_context(iteration, accumulator, exp_sum)
 
     def _set_row_scale(self, name: str, row: int, factor: float) -> None:

@@ -19,6 +19,14 @@ def split_hidden(hidden: Tensor) -> tuple[Tensor, Tensor]:
     return hi, hidden - (hi << 8)
 
 
+def hidden_operand(hidden: Tensor, shift: int, limit: int) -> Tensor:
+    """What a matmul reads of a hidden state: round_half_up(hidden / 2^shift), saturated to ±limit.
+
+    With a shift of 8 and a limit of 127 it is ``hi``, and nothing saturates.
+    """
+    return saturate((hidden + (1 << (shift - 1))) >> shift, -limit, limit)
+
+
 def join_hidden(hi: Tensor, lo: Tensor) -> Tensor:
     """256·hi + lo."""
     return (hi << 8) + lo

@@ -14,8 +14,9 @@ from golden_model.integer.ops.fixed import round_shift, saturate, saturate_signe
 from golden_model.integer.ops.softmax import bit_length
 from golden_model.numerics import NORM_BITS, NORM_FRACTION_BITS, RSQRT_BITS, RSQRT_MANTISSA_BITS
 
-RSQRT_SQUARE_BITS = 46
-"""R is the largest 16-bit integer with R²·M <= 2^46."""
+NORM_INTEGER_BITS = NORM_BITS - NORM_FRACTION_BITS
+"""Of a normalised value, sign included: |y - mean| < 2·sqrt(N)·sigma, N <= 1024."""
+assert RSQRT_BITS == RSQRT_MANTISSA_BITS  # one width stands for both below
 
 
 def statistics(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,40 +26,54 @@ def statistics(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return s1, s2, (y.shape[-1] * s2 - s1 * s1).clamp(min=1)
 
 
-def reciprocal_sqrt(variance: Tensor) -> tuple[Tensor, Tensor]:
-    """(R, e) with R / 2^(16+e) ~ 1/sqrt(variance), for int64 ``variance`` >= 1.
+def reciprocal_sqrt(variance: Tensor, bits: int = RSQRT_BITS) -> tuple[Tensor, Tensor]:
+    """(R, e) with R / 2^(bits+e) ~ 1/sqrt(variance), for int64 ``variance`` >= 1; 16 bits in hardware.
 
     e = floor((bit_length(V) - 1) / 2); the mantissa M = floor(V·2^14 / 4^e) lies in 2^14..2^16 - 1;
     R = min(floor(sqrt(2^46 / M)), 65535), 2^15 <= R, found bit by bit as the hardware does. Relative error
-    below 2^-13.9: M is truncated (2^-14 of it, halved by the root) and R is floored (2^-15).
+    below 2^-13.9: M is truncated (2^-14 of it, halved by the root) and R is floored (2^-15). With b bits, 14
+    is b - 2 and 46 is 3·b - 2.
     """
     exponent = (bit_length(variance) - 1) >> 1
-    down = (2 * exponent - (RSQRT_MANTISSA_BITS - 2)).clamp(min=0)
-    up = ((RSQRT_MANTISSA_BITS - 2) - 2 * exponent).clamp(min=0)
+    down = (2 * exponent - (bits - 2)).clamp(min=0)
+    up = ((bits - 2) - 2 * exponent).clamp(min=0)
     mantissa = (variance >> down) << up
     root = torch.zeros_like(mantissa)
-    for bit in reversed(range(RSQRT_BITS)):
+    for bit in reversed(range(bits)):
         candidate = root | (1 << bit)
-        root = torch.where(candidate * candidate * mantissa <= (1 << RSQRT_SQUARE_BITS), candidate, root)
+        root = torch.where(candidate * candidate * mantissa <= (1 << (3 * bits - 2)), candidate, root)
     return root, exponent
 
 
-def normalize(y: Tensor) -> Tensor:
-    """(y - mean)/sigma with NORM_FRACTION_BITS fraction bits, int18, for ``y`` [..., N] (int18).
+def normalize(y: Tensor, fraction_bits: int = NORM_FRACTION_BITS, root_bits: int = RSQRT_BITS) -> Tensor:
+    """(y - mean)/sigma with ``fraction_bits`` fraction bits, for ``y`` [..., N] (int18); int18 in hardware.
 
-    t = saturate18(round_half_up(d·2^11 / 2^e)); n = round_half_up(t·R / 2^16).
+    t = saturate18(round_half_up(d·2^11 / 2^e)); n = round_half_up(t·R / 2^16). The 11 are the fraction bits,
+    the 18 seven more, the 16 the root's bits.
     """
     s1, _, variance = statistics(y)
-    root, exponent = reciprocal_sqrt(variance)
+    root, exponent = reciprocal_sqrt(variance, root_bits)
     deviation = y.shape[-1] * y - s1.unsqueeze(-1)
-    scaled = saturate_signed(round_shift(deviation << NORM_FRACTION_BITS, exponent.unsqueeze(-1)), NORM_BITS)
-    return round_shift(scaled * root.unsqueeze(-1), RSQRT_BITS)
+    scaled = saturate_signed(
+        round_shift(deviation << fraction_bits, exponent.unsqueeze(-1)), fraction_bits + NORM_INTEGER_BITS
+    )
+    return round_shift(scaled * root.unsqueeze(-1), root_bits)
 
 
-def layernorm(y: Tensor, gamma: Tensor, beta: Tensor, shift: Tensor, low: int, high: int) -> Tensor:
+def layernorm(
+    y: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    shift: Tensor,
+    low: int,
+    high: int,
+    fraction_bits: int = NORM_FRACTION_BITS,
+    root_bits: int = RSQRT_BITS,
+) -> Tensor:
     """``saturate(round_half_up((n·gamma + beta) / 2^shift))`` with n = normalize(y).
 
     ``gamma`` (int16), ``beta`` (int32) and ``shift`` have shape [N]: the fields multiplier (here
     signed), offset and shift of a channel parameter.
     """
-    return saturate(round_shift(normalize(y) * gamma + beta, shift), low, high)
+    unit = normalize(y, fraction_bits, root_bits)
+    return saturate(round_shift(unit * gamma + beta, shift), low, high)

@@ -14,23 +14,29 @@ from torch import Tensor
 from golden_model.numerics import EXP_BITS, EXP_INDEX_BITS, SCORE_FRACTION_BITS
 
 
-def exp_table() -> list[int]:
-    """EXP[i] = round(255·exp(-i/32)), 256 entries, unsigned 8 bit; the last is 0."""
-    top = (1 << EXP_BITS) - 1
-    lsb = 2.0**-SCORE_FRACTION_BITS
-    return [math.floor(top * math.exp(-i * lsb) + 0.5) for i in range(1 << EXP_INDEX_BITS)]
+def exp_table(bits: int = EXP_BITS, index_bits: int = EXP_INDEX_BITS) -> list[int]:
+    """EXP[i] = round((2^bits - 1)·exp(-i/32·2^(8-index_bits))), 2^index_bits entries; the last is 0.
+
+    256 entries of 8 bits in hardware. An entry is that of the least distance of its step: against the step's
+    middle all entries are larger by the same factor, which the division by their sum cancels.
+    """
+    top = (1 << bits) - 1
+    step = 2.0**-SCORE_FRACTION_BITS * (1 << (EXP_INDEX_BITS - index_bits))
+    return [math.floor(top * math.exp(-i * step) + 0.5) for i in range(1 << index_bits)]
 
 
-def exponentials(scores: Tensor) -> tuple[Tensor, Tensor]:
+def exponentials(
+    scores: Tensor, bits: int = EXP_BITS, index_bits: int = EXP_INDEX_BITS
+) -> tuple[Tensor, Tensor]:
     """Row maximum and exponentials of ``scores`` [..., keys].
 
     Returns:
-        (maximum [...], e [..., keys] with e = EXP[min(maximum - score, 255)])
+        (maximum [...], e [..., keys] with e = EXP[min(maximum - score, 255) >> (8 - index_bits)])
     """
     maximum = scores.amax(dim=-1)
-    index = (maximum.unsqueeze(-1) - scores).clamp(max=(1 << EXP_INDEX_BITS) - 1)
-    table = torch.tensor(exp_table(), dtype=torch.int64, device=scores.device)
-    return maximum, table[index]
+    distance = (maximum.unsqueeze(-1) - scores).clamp(max=(1 << EXP_INDEX_BITS) - 1)
+    table = torch.tensor(exp_table(bits, index_bits), dtype=torch.int64, device=scores.device)
+    return maximum, table[distance >> (EXP_INDEX_BITS - index_bits)]
 
 
 def bit_length(x: Tensor) -> Tensor:
