@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +16,12 @@ from quant.report.decisions.figures import decisions
 from quant.report.decisions.page import write_page
 from quant.report.decisions.record import open_recorder
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no headless browser: apt-get install chromium chromium-driver (.ci/run does it)",
-)
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--window-size=1280,900",
-)
 SENTENCES = 24
 HOSTILE = (
     '</script><script>console.error("broken out")</script> '
     '<img src=x onerror=console.error(1)> $w1$ & \u2028 \u2029 [/b] [red]w3[/] {{ 1 }} 🙂 \u202e "w2"'
 )
 FIGURES = ("trajectory", "entropy", "exits", "accuracy", "attention", "projection")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Chromium with a fresh profile, its console and its network requests recorded."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def build(folder: Path, policy: ExitPolicy, sentences: int = SENTENCES) -> tuple[Path, dict[str, Any]]:
@@ -73,49 +35,6 @@ def build(folder: Path, policy: ExitPolicy, sentences: int = SENTENCES) -> tuple
     page = folder / "page.html"
     write_page(found, page)
     return page, json.loads(json.dumps(found))
-
-
-def open_page(browser: Any, page: Path, scheme: str = "light") -> None:
-    """Loads the page in a colour scheme, the logs emptied before."""
-    wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # no scrolling to wait for
-    media = {"features": [{"name": name, "value": value} for name, value in wishes.items()]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get("about:blank")  # the browser's own first page asks for files of its own
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(page.as_uri())
-
-
-def requests(browser: Any) -> list[str]:
-    """Addresses the page asked for since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-
-
-def texts(browser: Any, selector: str) -> list[str]:
-    return browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())", selector
-    )
-
-
-def count(browser: Any, selector: str) -> int:
-    return len(texts(browser, selector))
-
-
-def attributes(browser: Any, selector: str, name: str) -> list[str]:
-    return browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.getAttribute(arguments[1]))",
-        selector, name,
-    )  # fmt: skip
-
-
-def set_value(browser: Any, identifier: str, value: str, event: str) -> None:
-    """Gives a control a value as its user does."""
-    browser.execute_script(
-        "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
-        "e.dispatchEvent(new Event(arguments[2], { bubbles: true }))",
-        identifier, value, event,
-    )  # fmt: skip
 
 
 def assert_drawn(browser: Any, found: dict[str, Any]) -> None:
@@ -145,17 +64,12 @@ def assert_drawn(browser: Any, found: dict[str, Any]) -> None:
     assert "NaN" not in browser.execute_script("return document.querySelector('main').innerHTML")
 
 
-def next_frame(browser: Any) -> None:
-    """Waits until the page has been laid out and painted."""
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-
-
 def percent(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
 def chosen_row(browser: Any) -> int:
-    (identifier,) = attributes(browser, "#list [aria-selected=true]", "id")
+    (identifier,) = browser.attributes("#list [aria-selected=true]", "id")
     return int(identifier.removeprefix("s"))
 
 
@@ -168,7 +82,7 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
 
     page, found = build(float_folder, WINDOW)
     by_row = {s["row"]: s for s in found["sentences"]}
-    open_page(browser, page)
+    browser.open(page)
     assert_drawn(browser, found)
 
     # numbers
@@ -180,27 +94,27 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
         "speedup": f"{found['with_exit']['speedup']:.2f}x",
         "policy": "bias_1, delta 0.85, window 2, margin 0.05",
     }.items():
-        assert texts(browser, f"#{identifier}") == [text]
+        assert browser.texts(f"#{identifier}") == [text]
     right, wrong = found["exits"]["right"], found["exits"]["wrong"]
     cells = [str(v) for i, (a, b) in enumerate(zip(right, wrong, strict=True)) for v in (i + 1, a, b, a + b)]
-    assert texts(browser, "#exits-table td") == cells
-    heights = [float(h) for h in attributes(browser, "#exits-figure [data-bar]", "height")]
+    assert browser.texts("#exits-table td") == cells
+    heights = [float(h) for h in browser.attributes("#exits-figure [data-bar]", "height")]
     tall = [value for pair in zip(right, wrong, strict=True) for value in pair if value]
     assert [h / heights[0] for h in heights] == pytest.approx([v / tall[0] for v in tall], rel=1e-3)
-    shares = texts(browser, "#accuracy-table td:nth-child(2)")
+    shares = browser.texts("#accuracy-table td:nth-child(2)")
     assert shares == [percent(v) for v in found["accuracy"]["all"]["accuracy"]]
-    assert texts(browser, "#quadrant-figures strong") == [str(e["count"]) for e in found["quadrants"]]
+    assert browser.texts("#quadrant-figures strong") == [str(e["count"]) for e in found["quadrants"]]
     rows = {s["row"] for s in found["sentences"]}
-    assert count(browser, "#list li") == count(browser, "#trajectory-figure .faint") + 1 == len(rows)
+    assert browser.count("#list li") == browser.count("#trajectory-figure .faint") + 1 == len(rows)
 
     # hostile text is text
     assert 4 in by_row
-    assert [t for t in texts(browser, "#list li span:nth-child(2)") if "broken out" in t] == [HOSTILE]
+    assert [t for t in browser.texts("#list li span:nth-child(2)") if "broken out" in t] == [HOSTILE]
 
     # choosing a sentence, by mouse and by key
     def drawn() -> tuple[str, str]:
-        (line,) = attributes(browser, "#trajectory-figure [data-part=chosen]", "d")
-        return line, texts(browser, "#verdict")[0]
+        (line,) = browser.attributes("#trajectory-figure [data-part=chosen]", "d")
+        return line, browser.texts("#verdict")[0]
 
     before, first = drawn(), chosen_row(browser)
     other = next(row for row in by_row if row != first and row != 4)
@@ -210,8 +124,8 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
     assert after[0] != before[0]
     assert by_row[other]["text"] in after[1]
     assert f"Left after iteration {by_row[other]['exit']} of 4" in after[1]
-    (cx,) = attributes(browser, "#trajectory-figure [data-part=exit]", "cx")
-    places = attributes(browser, "#trajectory-figure circle[r='3.2'], #trajectory-figure circle[r='2']", "cx")
+    (cx,) = browser.attributes("#trajectory-figure [data-part=exit]", "cx")
+    places = browser.attributes("#trajectory-figure circle[r='3.2'], #trajectory-figure circle[r='2']", "cx")
     assert places.index(cx) == by_row[other]["exit"] - 1
     browser.find_element(By.ID, "list").send_keys(Keys.HOME, Keys.ARROW_DOWN)
     assert chosen_row(browser) == found["sentences"][1]["row"]
@@ -222,76 +136,76 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
         "wrong": lambda s: s["answer"] != s["label"],
         "3": lambda s: s["quadrant"] == 3,
     }.items():
-        set_value(browser, "outcome", outcome, "change")
+        browser.set_value("outcome", outcome, "change")
         expected = [s["row"] for s in found["sentences"] if keep(s)]
         assert 0 < len(expected) < len(rows)
-        assert attributes(browser, "#list li", "id") == [f"s{row}" for row in expected]
-        assert count(browser, "#trajectory-figure .faint") == len(expected) - 1
+        assert browser.attributes("#list li", "id") == [f"s{row}" for row in expected]
+        assert browser.count("#trajectory-figure .faint") == len(expected) - 1
         assert chosen_row(browser) in expected
     browser.find_element(By.ID, "reset").click()
     mean = found["with_exit"]["mean_exit_iteration"]
     for when, keep in {"early": lambda s: s["exit"] <= mean, "late": lambda s: s["exit"] > mean}.items():
-        set_value(browser, "when", when, "change")
-        assert count(browser, "#list li") == sum(map(keep, found["sentences"]))
+        browser.set_value("when", when, "change")
+        assert browser.count("#list li") == sum(map(keep, found["sentences"]))
     browser.find_element(By.ID, "reset").click()
     browser.find_element(By.ID, "search").send_keys("broken OUT")
-    assert attributes(browser, "#list li", "id") == ["s4"]
-    set_value(browser, "search", "no such words", "input")
-    assert texts(browser, "#list li") == ["no sentence fits the filters"]
+    assert browser.attributes("#list li", "id") == ["s4"]
+    browser.set_value("search", "no such words", "input")
+    assert browser.texts("#list li") == ["no sentence fits the filters"]
     browser.find_element(By.ID, "reset").click()
     bar = browser.find_elements(By.CSS_SELECTOR, "#exits-figure [role=button]")[0]
     bar.send_keys(Keys.ENTER)
     at = next(i for i, (a, b) in enumerate(zip(right, wrong, strict=True), 1) if a + b)
-    assert count(browser, "#list li") == sum(s["exit"] == at for s in found["sentences"])
+    assert browser.count("#list li") == sum(s["exit"] == at for s in found["sentences"])
     browser.find_elements(By.CSS_SELECTOR, ".samples button")[0].click()
     assert chosen_row(browser) in by_row
     for measure, label in (("winner", "p of the winning class"), ("lead", "lead over the next class")):
         line = drawn()[0]
-        set_value(browser, "measure", measure, "change")
-        assert label in texts(browser, "#trajectory-figure .axis-label")
+        browser.set_value("measure", measure, "change")
+        assert label in browser.texts("#trajectory-figure .axis-label")
         # of two classes the lead from 0 to 1 is the winner's probability from 0.5 to 1: the same line
         assert (drawn()[0] == line) == (measure == "lead")
 
     # attention
     for index, head in ((0, "mean"), (2, "1")):
-        set_value(browser, "attention-sentence", str(index), "change")
-        set_value(browser, "attention-head", head, "change")
+        browser.set_value("attention-sentence", str(index), "change")
+        browser.set_value("attention-head", head, "change")
         entry = found["attention"][index]
         weights = entry["mean"] if head == "mean" else entry["weights"][int(head)]
-        shown = [float(v) for v in attributes(browser, "#attention-figure .cell", "data-value")]
+        shown = [float(v) for v in browser.attributes("#attention-figure .cell", "data-value")]
         assert shown == [value for row in weights for value in row]
-        assert count(browser, "#attention-figure [data-token]") == len(entry["tokens"])
+        assert browser.count("#attention-figure [data-token]") == len(entry["tokens"])
     browser.find_element(By.ID, "attention-special").click()
-    assert count(browser, "#attention-figure [data-token]") == entry["special"].count(False)
+    assert browser.count("#attention-figure [data-token]") == entry["special"].count(False)
 
     # colours end where most words do; what is beyond says what it is
     entry, heads = found["attention"][2], found["model"]["heads"]
     for head in ["mean", *map(str, range(heads))]:
-        set_value(browser, "attention-head", head, "change")
+        browser.set_value("attention-head", head, "change")
         weights = entry["mean"] if head == "mean" else entry["weights"][int(head)]
         top = entry["top"]["mean"] if head == "mean" else entry["top"]["weights"][int(head)]
         words = [t for t, special in enumerate(entry["special"]) if not special]
         beyond = [row[t] for row in weights for t in words if row[t] > top]
-        assert texts(browser, "#attention-figure .over") == [f"{math.floor(100 * v + 0.5)}" for v in beyond]
-        (legend,) = texts(browser, "#attention-legend")
+        assert browser.texts("#attention-figure .over") == [f"{math.floor(100 * v + 0.5)}" for v in beyond]
+        (legend,) = browser.texts("#attention-legend")
         assert f"{100 * top:.1f} %" in legend
         assert ("and more" in legend) == bool(beyond)
 
     # projection
     def marks() -> list[str]:
-        return attributes(browser, "#projection-figure [data-marks]", "d")
+        return browser.attributes("#projection-figure [data-marks]", "d")
 
     assert sum(d.count("h0") + d.count("m0") for d in marks()) == found["data"]["sentences"]
-    assert count(browser, "#projection-multiples button") == 4
+    assert browser.count("#projection-multiples button") == 4
     mean_exit = round(found["with_exit"]["mean_exit_iteration"])
-    assert attributes(browser, "#projection-multiples [aria-pressed=true]", "value") == [str(mean_exit)]
-    set_value(browser, "iteration", "1", "input")
+    assert browser.attributes("#projection-multiples [aria-pressed=true]", "value") == [str(mean_exit)]
+    browser.set_value("iteration", "1", "input")
     first_marks = marks()
     browser.find_element(By.ID, "together").click()
     assert marks() != first_marks  # the same points on axes of all iterations
     browser.find_element(By.ID, "together").click()
     assert marks() == first_marks
-    set_value(browser, "iteration", "3", "input")
+    browser.set_value("iteration", "3", "input")
     assert marks() != first_marks
     box = browser.execute_script(
         "const host = document.getElementById('projection-figure');"
@@ -305,50 +219,41 @@ def test_the_page_shows_its_numbers_and_answers_its_controls(browser: Any, float
         assert right_end < frame[2] + 4
         assert lower < frame[3] + 4
     share = found["accuracy"]["all"]["accuracy"][2]
-    assert texts(browser, "#iteration-value") == [f"3 of 4, {100 * share:.1f} % right"]
-    assert attributes(browser, "#projection-multiples [aria-pressed=true]", "value") == ["3"]
+    assert browser.texts("#iteration-value") == [f"3 of 4, {100 * share:.1f} % right"]
+    assert browser.attributes("#projection-multiples [aria-pressed=true]", "value") == ["3"]
     browser.find_element(By.ID, "play").click()
-    assert texts(browser, "#play") == ["pause"]
+    assert browser.texts("#play") == ["pause"]
     assert browser.execute_script("return document.getElementById('together').checked")
     browser.find_element(By.ID, "play").click()
-    assert texts(browser, "#play") == ["play"]
+    assert browser.texts("#play") == ["play"]
 
     # a tooltip, and a narrow window
     browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     browser.execute_script("document.querySelector('#exits-figure [role=button]').focus()")
-    next_frame(browser)
-    assert texts(browser, "#tip:not([hidden])")[0].startswith(f"iteration {at}: ")
+    browser.next_frame()
+    assert browser.texts("#tip:not([hidden])")[0].startswith(f"iteration {at}: ")
     browser.set_window_size(600, 800)
-    next_frame(browser)
+    browser.next_frame()
     wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1] <= 600
     assert_drawn(browser, found)
     browser.set_window_size(1280, 900)
 
     assert browser.get_log("browser") == []
-    assert requests(browser) == [page.as_uri()]
-
-
-def brightness(browser: Any, selector: str, name: str) -> float:
-    """Mean of an element's computed red, green and blue, 0..255."""
-    value = browser.execute_script(
-        "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name
-    )
-    parts = [float(part) for part in value[value.index("(") + 1 : -1].split(",")[:3]]
-    return sum(parts) / 3
+    assert browser.requests() == [page.as_uri()]
 
 
 def test_the_page_renders_in_the_dark(browser: Any, float_folder: Path) -> None:
     page, found = build(float_folder, WINDOW)
     seen = {}
     for scheme in ("light", "dark"):
-        open_page(browser, page, scheme)
+        browser.open(page, scheme)
         assert_drawn(browser, found)
         seen[scheme] = [
-            brightness(browser, "body", "backgroundColor"),
-            brightness(browser, "body", "color"),
-            brightness(browser, "#exits-figure svg text", "fill"),
-            brightness(browser, "#list", "backgroundColor"),
+            browser.brightness("body", "backgroundColor"),
+            browser.brightness("body", "color"),
+            browser.brightness("#exits-figure svg text", "fill"),
+            browser.brightness("#list", "backgroundColor"),
         ]
         assert browser.get_log("browser") == []
     ground, ink, label, panel = seen["light"]
@@ -368,15 +273,15 @@ def test_the_page_renders_in_the_dark(browser: Any, float_folder: Path) -> None:
 )
 def test_every_policy_has_its_page(browser: Any, float_folder: Path, policy: ExitPolicy) -> None:
     page, found = build(float_folder, policy, sentences=100)
-    open_page(browser, page)
+    browser.open(page)
     assert_drawn(browser, found)
-    assert count(browser, "#list li") == found["data"]["sentences"]
-    thresholds = count(browser, "[data-part=delta]"), count(browser, "[data-part=window]")
+    assert browser.count("#list li") == found["data"]["sentences"]
+    thresholds = browser.count("[data-part=delta]"), browser.count("[data-part=window]")
     assert thresholds[0] == found["policy"]["stage_one"]
     left = next(s for s in found["sentences"] if s["row"] == chosen_row(browser))
     assert thresholds[1] == 2 * (left["reason"] in ("window", "patience"))
     assert browser.get_log("browser") == []
-    assert requests(browser) == [page.as_uri()]
+    assert browser.requests() == [page.as_uri()]
 
 
 def test_more_than_two_classes_have_their_page(browser: Any, float_folder: Path) -> None:
@@ -394,10 +299,10 @@ def test_more_than_two_classes_have_their_page(browser: Any, float_folder: Path)
     save_file(weights, float_folder / "model.safetensors", metadata={"format": "pt"})
     page, found = build(float_folder, ExitPolicy(mode="bias_1", delta=0.4, window=2, margin=0.05))
     assert found["model"]["classes"] == ["down", "up", "2", "3", "4"]
-    open_page(browser, page)
+    browser.open(page)
     assert_drawn(browser, found)
-    set_value(browser, "measure", "lead", "change")
-    assert count(browser, "[data-part=margin]") == 1
-    set_value(browser, "measure", "true", "change")
-    assert count(browser, "[data-part=margin]") == 0  # the margin is one of the lead
+    browser.set_value("measure", "lead", "change")
+    assert browser.count("[data-part=margin]") == 1
+    browser.set_value("measure", "true", "change")
+    assert browser.count("[data-part=margin]") == 0  # the margin is one of the lead
     assert browser.get_log("browser") == []
