@@ -34,6 +34,7 @@ COMMANDS = (
     ("report exits", "elbert.commands.report.exits:exits"),
     ("synth", "elbert.commands.synth:synth"),
     ("explore", "elbert.commands.explore:explore"),
+    ("bench golden", "elbert.commands.bench.golden:golden"),
     ("bench rtl", "elbert.commands.bench.rtl:rtl"),
     ("bench synth", "elbert.commands.bench.synth:synth"),
     ("registers", "elbert.commands.registers:registers"),
@@ -42,7 +43,7 @@ COMMANDS = (
 
 GROUPS = {
     "study": "Experiments that compare methods, as a paper reports them.",
-    "bench": "The machine measured, and compared with what was measured before.",
+    "bench": "Golden model and machine measured, and compared with what was measured before.",
     "report": "Pages and pictures of what a model does.",
 }
 

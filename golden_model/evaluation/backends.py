@@ -20,7 +20,8 @@ from golden_model.documents import check_folder
 from golden_model.exits import Confidence, ExitMode, ExitPolicy, exit_iterations
 from golden_model.files import sha256_of
 from golden_model.integer.checkpoint import METADATA_FILE, TENSOR_FILE, IntegerCheckpoint
-from golden_model.integer.model import GoldenModel, Sentence
+from golden_model.integer.golden import open_golden
+from golden_model.integer.model import Sentence
 from golden_model.labels import read_label_names
 from golden_model.numerics import LOGIT_FRACTION_BITS, ONE
 from golden_model.progress import Progress
@@ -133,7 +134,7 @@ class GoldenBackend:
         self.tokenizer.check_fits(self.config.vocab_size, folder)
         self.label_names = read_label_names(folder, self.config.num_labels)
         self.own_exits = False
-        self.model = GoldenModel(checkpoint, find_device(device))
+        self.model = open_golden(checkpoint, find_device(device))
         self.answer_first = answer_first
         self.sha256 = sha256_of(folder / TENSOR_FILE)
 

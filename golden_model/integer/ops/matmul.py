@@ -37,7 +37,7 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """
     if x.dtype != torch.int8 or weight.dtype != torch.int8:
         raise TypeError(f"matmul of {x.dtype} and {weight.dtype}, expected int8 and int8")
-    if x.shape[0] == 0 or not fast_kernel_is_exact(x.device):
+    if x.shape[0] == 0 or not fast_kernel_pays(x.device):
         return _plain(x, weight)
     return _fast(x, weight)
 
@@ -73,6 +73,17 @@ def _plain(x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type == "cpu":
         return wide @ other.t()
     return batched_matmul(wide.unsqueeze(0), other.t().unsqueeze(0)).squeeze(0)
+
+
+@cache
+def fast_kernel_pays(device: torch.device) -> bool:
+    """Whether ``torch._int_mm`` is exact on ``device`` and faster than the plain integer product.
+
+    On a processor without VNNI it is not: 1.1 against 6 G products a second were measured on one with AVX2.
+    """
+    if device.type == "cpu" and not torch.cpu._is_vnni_supported():
+        return False
+    return fast_kernel_is_exact(device)
 
 
 @cache
