@@ -14,7 +14,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # More sentences of your own: make demo SENTENCES='"the first one" "the second one"'
 SENTENCES ?=
 
-.PHONY: help setup setup-train check-tools demo test test-all lint format clean
+.PHONY: help setup setup-train setup-peers check-tools demo test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make lint      linters and type checker only"
 	@echo "make setup     create $(VENV) only (the other targets do it when needed)"
 	@echo "make setup-train  adds the packages that training from MiniLM needs"
+	@echo "make setup-peers  adds the quantisers that elbert study peers compares with"
 	@echo "make clean     remove build outputs; $(VENV) stays"
 
 check-tools:
@@ -46,6 +47,9 @@ $(STAMP): pyproject.toml constraints.txt | check-tools
 
 setup-train: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+
+setup-peers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
 
 demo: $(STAMP)
 	$(BIN)/python -m elbert run --backend rtl --examples --json runs/demo.json -- $(value SENTENCES)
