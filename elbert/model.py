@@ -17,7 +17,6 @@ from golden_model.config import ElbertConfig
 from golden_model.errors import PromiseBroken
 from golden_model.evaluation.backends import FloatBackend, GoldenBackend, model_folder
 from golden_model.exits import ExitPolicy
-from golden_model.float.leaving import answer_leaving
 from golden_model.integer.model import Sentence, Trace
 from golden_model.integer.scales import dequantize
 from golden_model.labels import read_label_names
@@ -261,6 +260,8 @@ class Model:
     def _float_answers(
         self, sentences: Sequence[Sentence], policy: ExitPolicy, answer_first: bool
     ) -> list[dict[str, Any]]:
+        from golden_model.float.leaving import answer_leaving  # brings transformers: seconds
+
         opened = self.float
         trajectories = answer_leaving(
             opened.model, sentences, opened.tokenizer.pad_id, policy, answer_first=answer_first

@@ -24,7 +24,6 @@ from golden_model.exits import (
     exit_iterations,
     stage_one,
 )
-from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.float.batches import Encoded, collate
 from golden_model.integer.confidence import integer_confidence, quantise_logits
 from golden_model.integer.model import Sentence, Trace
@@ -137,6 +136,8 @@ class FloatRecorder(_Recorder):
 
     def __init__(self, backend: FloatBackend) -> None:
         super().__init__(backend)
+        from golden_model.float.albert import ElbertForSequenceClassification  # brings transformers: seconds
+
         if not isinstance(backend.model, ElbertForSequenceClassification):
             raise ValueError("the checkpoint's exits are not ALBERT's own: the report shows ELBERT's")
         self.model: Any = backend.model
