@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,15 @@ def test_one_form_answers_whatever_is_wrong_with_the_other(folder: Path):
     assert model.classify("w1", backend="float").label in model.label2id
     with pytest.raises(ValueError, match=r"integer\.json"):
         model.classify("w1", backend="golden")
+
+
+def test_golden_answers_do_not_wait_for_transformers() -> None:
+    """It takes longer to import than a sentence to answer, and the float model alone needs it."""
+    code = (
+        "import sys, elbert\n"
+        "elbert.load().classify('a fine film', backend='golden')\n"
+        "import quant.report.decisions.figures\n"
+        "print([name for name in ('transformers', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
