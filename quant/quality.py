@@ -17,10 +17,19 @@ from typing import Any
 from torch import Tensor
 
 from golden_model.float.albert import ElbertForSequenceClassification
-from golden_model.integer.checkpoint import IntegerCheckpoint
-from golden_model.integer.model import GoldenModel, Sentence, Trace
-from golden_model.integer.scales import dequantize, limit_of, named_tensors, scale_of, short_name
+from golden_model.integer.checkpoint import MATMULS, IntegerCheckpoint
+from golden_model.integer.golden import open_golden
+from golden_model.integer.model import Sentence, Trace
+from golden_model.integer.scales import (
+    dequantize,
+    limit_of,
+    named_tensors,
+    scale_of,
+    short_name,
+    zero_point_of,
+)
 from quant.modules import as_float64, embedding_tables, linears
+from quant.schemes import Scheme
 from quant.trace import trace_float
 
 QUALITY_SENTENCES = 32
@@ -85,12 +94,20 @@ class Fit:
     largest: int = 0
     """Largest magnitude of an integer."""
 
-    def add(self, real: Tensor, integers: Tensor, scale: Tensor, limit: int, saturates: bool) -> None:
-        """Takes a sentence's real values, the golden model's integers and their LSB.
+    def add(
+        self,
+        real: Tensor,
+        integers: Tensor,
+        scale: Tensor,
+        limit: int,
+        saturates: bool,
+        zero: Tensor | int = 0,
+    ) -> None:
+        """Takes a sentence's real values, the golden model's integers, their LSB and zero point.
 
         A value is saturated that stands at the end of its range and is off by more than one LSB.
         """
-        error = real - integers.double() * scale
+        error = real - (integers + zero).double() * scale
         self.signal += float(real.square().sum())
         self.noise += float(error.square().sum())
         self.steps += float((error / scale).square().sum())
@@ -127,7 +144,7 @@ class Quality:
         used: The same to the share of the integer range that the largest magnitude uses, 0..1.
         weights: Name of a stored weight to dB.
         agreement: Share of sentences to which both give the same answer, per iteration.
-        weight_bits: Of the scheme.
+        weight_bits: The fewest of a matmul's.
     """
 
     sentences: int
@@ -262,21 +279,22 @@ def measure(
     config = checkpoint.config
     names = named_tensors(config)
     scales = {name: scale_of(checkpoint, name) for name in names}
-    limits = {name: limit_of(name) for name in names}
+    zeros = {name: zero_point_of(checkpoint, name) for name in names}
+    limits = {name: limit_of(name, checkpoint.contract) for name in names}
     fits = {name: Fit() for name in names if short_name(name) not in ANSWERS}
     labels = [name for name in names if short_name(name) == "exit.label"]
     equal = dict.fromkeys(labels, 0)
-    golden = GoldenModel(checkpoint)
+    golden = open_golden(checkpoint)
     for sentence, real in zip(sentences, trace_float(model, sentences), strict=True):
         (result,) = golden.run([sentence], trace=Trace(), answer_first=False)  # every row of every iteration
         for name, fit in fits.items():
-            fit.add(
-                real[name], result.taps[name], scales[name], limits[name], short_name(name) not in OWN_ENDS
-            )
+            saturates = short_name(name) not in OWN_ENDS
+            fit.add(real[name], result.taps[name], scales[name], limits[name], saturates, zeros[name])
         for name in labels:
             equal[name] += int(real[name]) == int(result.taps[name])
     quality = Quality(len(sentences), sum(len(ids) for ids, _ in sentences))
-    quality.weight_bits = checkpoint.metadata.get("scheme", {}).get("weight_bits", 8)
+    scheme = Scheme.from_dict(checkpoint.metadata.get("scheme", {}))
+    quality.weight_bits = min(scheme.weights(name).weight_bits for name in MATMULS)
     for name, fit in fits.items():
         short, limit = short_name(name), limits[name]
         quality.sqnr.setdefault(short, []).append(fit.sqnr)

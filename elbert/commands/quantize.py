@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,12 +26,31 @@ def quantize(
     task: Annotated[str | None, typer.Option(help="A task instead of --data: its train split.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Sentences to calibrate on.")] = 256,
     seed: Annotated[int, typer.Option(help="Chooses the sentences.")] = 0,
-    observer: Annotated[str, typer.Option(help="Ranges of activations: max, percentile or mse.")] = "max",
-    percentile: Annotated[float, typer.Option(help="Share that does not saturate.")] = 0.9999,
-    weight_bits: Annotated[int, typer.Option(help="8 or 4.")] = 8,
-    weight_observer: Annotated[str, typer.Option(help="Ranges of weights: max or mse.")] = "max",
-    equalize: Annotated[bool, typer.Option(help="Move ranges between channels where it is free.")] = True,
-    correct_bias: Annotated[bool, typer.Option(help="Match the float model's channel means.")] = False,
+    scheme_name: Annotated[
+        str,
+        typer.Option(
+            "--scheme",
+            help="A named scheme, or FILE.json (docs/quantisation.md); the options below change it.",
+        ),
+    ] = "w8a8",
+    observer: Annotated[
+        str | None, typer.Option(help="Ranges of activations: max, percentile, mse or entropy.")
+    ] = None,
+    percentile: Annotated[float | None, typer.Option(help="Share that does not saturate.")] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="8, 6, 4, 3 or 2.")] = None,
+    weight_observer: Annotated[
+        str | None, typer.Option(help="Ranges of weights: max, mse or hessian.")
+    ] = None,
+    rounding: Annotated[str | None, typer.Option(help="Of weights: nearest, gptq or adaround.")] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="2 to 8; below 8 for studies.")] = None,
+    equalize: Annotated[
+        bool | None,
+        typer.Option("--equalize/--no-equalize", help="Move ranges between channels where it is free."),
+    ] = None,
+    correct_bias: Annotated[
+        bool | None,
+        typer.Option("--correct-bias/--no-correct-bias", help="Match the float model's channel means."),
+    ] = None,
     eval_file: Annotated[
         Path | None,
         typer.Option("--eval", help="Labelled table, or folder with a dev split: compare float and golden."),
@@ -51,6 +71,9 @@ def quantize(
     """Calibrates a float checkpoint, writes the integer one, and says what that costs tensor by tensor.
 
     Warns where a tensor or a weight falls below its bound; the integers do not depend on the threads.
+
+    Named schemes: w8a8 and w4a8, which the accelerator runs; others the golden model alone. A file holds a
+    JSON object of the members of quant.schemes.Scheme.
     """
     from elbert.hints import hint
     from elbert.show.quantisation import print_quantisation
@@ -66,9 +89,21 @@ def quantize(
     from quant.quality import QUALITY_SENTENCES, measure
     from quant.samples import choose_samples
     from quant.schemes import Scheme
+    from quant.weights import packed_bytes
 
     options.use_threads(threads)
-    scheme = Scheme(weight_bits, weight_observer, observer, percentile, equalize, correct_bias)
+    changes: dict[str, Any] = {
+        "observer": observer,
+        "percentile": percentile,
+        "weight_bits": weight_bits,
+        "weight_observer": weight_observer,
+        "rounding": rounding,
+        "activation_bits": activation_bits,
+        "equalize": equalize,
+        "correct_bias": correct_bias,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    scheme = replace(Scheme.from_json(scheme_name), **given)
     columns = Columns(text_column, pair_column, label_column, header, encoding)
     check_source(data, task)
     if eval_task and task is None:
@@ -90,11 +125,16 @@ def quantize(
     with bars(quiet)("calibration", len(chosen)) as progress:
         checkpoint = calibrate(model, sentences, scheme, provenance, progress)
     quality = measure(model, checkpoint, sentences[:QUALITY_SENTENCES])
+    packed = packed_bytes(scheme, config)
     with held(output_dir):
         checkpoint.save(output_dir, copy_from=float_dir)
         record: dict[str, Any] = {
             "header": result_header(seed, sha256_of(output_dir / TENSOR_FILE)),
             "scheme": scheme.as_dict(),
+            "contract": scheme.contract.differences(),
+            "runs_on_hardware": scheme.runs_on_hardware,
+            "weight_bytes": packed.weights,
+            "packed_bytes": packed.total,
             "provenance": provenance,
             "bytes": (output_dir / TENSOR_FILE).stat().st_size,
             "quality": quality.as_dict(),

@@ -33,6 +33,11 @@ def print_quantisation(record: Mapping[str, Any], quality: Quality, folder: Path
     print_table("Weights", ["weight", "SQNR, dB"], [(name, f"{value:.1f}") for name, value in weights])
     if record["evaluation"] is not None:
         _print_accuracy(record["evaluation"])
+    where = "the accelerator runs it" if record["runs_on_hardware"] else "the golden model alone runs it"
+    typer.echo(
+        f"matmuls' weights packed: {record['weight_bytes'] / 1e6:.2f} MB, everything: "
+        f"{record['packed_bytes'] / 1e6:.2f} MB; {where}"
+    )
     typer.echo(
         f"{folder}: {record['bytes'] / 1e6:.1f} MB of integers, "
         f"sha256 {record['header']['checkpoint_sha256'][:16]}; float and integers give "

@@ -222,7 +222,7 @@ def dequantize(checkpoint: IntegerCheckpoint, name: str, values: Tensor | None =
         values = checkpoint.tensors[name]
     if values.is_floating_point() or values.is_complex():
         raise ValueError(f"values of {name} are {values.dtype}, expected integers")
-    real = values.double().cpu()
+    real = (values.long() + zero_point_of(checkpoint, name)).double().cpu()
     try:
         fits = torch.broadcast_shapes(scale.shape, real.shape) == real.shape
     except RuntimeError:
@@ -230,6 +230,28 @@ def dequantize(checkpoint: IntegerCheckpoint, name: str, values: Tensor | None =
     if not fits:
         raise ValueError(f"values of {name} have shape {tuple(real.shape)}, its scale {tuple(scale.shape)}")
     return real * scale
+
+
+def zero_point_of(checkpoint: IntegerCheckpoint, name: str) -> Tensor:
+    """What is added to a tensor's integers before its scale is applied: 0 but for asymmetric activations.
+
+    Metadata ``zero_points`` holds it by the full name; a table has that of what it makes.
+
+    Returns:
+        int64, 0-dimensional, [T, 1] of a table.
+
+    Raises:
+        ValueError: the metadata does not hold integers there.
+    """
+    zeros = _mapping(checkpoint.metadata, "zero_points")
+    if name in TABLE_OUTPUTS:
+        count = checkpoint.config.num_hidden_layers
+        names = [f"iteration.{i}.{TABLE_OUTPUTS[name]}" for i in range(1, count + 1)]
+        return torch.stack([zero_point_of(checkpoint, each) for each in names]).unsqueeze(1)
+    value = zeros.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"the integer checkpoint's metadata zero_points: {name} is not an integer")
+    return torch.tensor(value, dtype=torch.int64)
 
 
 class _Scales:

@@ -72,7 +72,7 @@ def test_quantize_is_reproducible_and_follows_its_options(float_folder: Path, tm
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--samples", "5", "--weight-bits", "3"], "weight_bits 3"),
+        (["--samples", "5", "--weight-bits", "5"], "weight_bits 5"),
         (["--samples", "5", "--observer", "median"], "observer 'median'"),
     ],
 )

@@ -8,9 +8,11 @@ import torch
 from golden_model.config import ElbertConfig
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.integer.synthetic import random_sentences
-from quant.calibrate import Quantizer, calibrate
+from quant.assemble import assemble
+from quant.calibrate import calibrate, observed_means
 from quant.observe import observe
 from quant.reproducible import exact_copy, one_thread, round_bits, round_up
+from quant.scales import choose_scales
 from quant.schemes import Scheme
 
 CONFIG = ElbertConfig(
@@ -66,8 +68,10 @@ def test_batches_do_not_change_the_integers(
     sentences = random_sentences(CONFIG, 24, seed=1, longest=12)
     found = []
     for batch_size in (1, 5, 16):
-        quantizer = Quantizer(wide_model, observe(wide_model, sentences, scheme, batch_size), scheme, {})
-        found.append((quantizer.checkpoint().sha256, quantizer.means()))
+        seen = observe(wide_model, sentences, scheme, batch_size)
+        scales = choose_scales(wide_model, seen, scheme)
+        means = observed_means(wide_model, seen, scales)
+        found.append((assemble(wide_model, scales, scheme).sha256, means))
     assert len({sha256 for sha256, _ in found}) == 1
     for key, means in found[0][1].items():
         assert all(torch.equal(means, other[key]) for _, other in found[1:]), key

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from quant.schemes import Scheme, quantize_weight
+from quant.schemes import Scheme
+from quant.weights import quantize_weight
 
 
 def weight() -> torch.Tensor:
@@ -20,7 +21,8 @@ def weight() -> torch.Tensor:
 def test_weights_are_symmetric_per_channel(bits: int, levels: int, observer: str) -> None:
     scheme = Scheme(weight_bits=bits, weight_observer=observer)
     assert scheme.weight_levels == levels
-    integers, scale = quantize_weight(weight(), scheme)
+    found = quantize_weight(weight(), scheme)
+    integers, scale = found.integers, found.scale
     assert integers.dtype == torch.int8
     assert int(integers.abs().max()) == levels
     assert not integers[2].any()
@@ -34,15 +36,14 @@ def test_least_error_is_no_worse_than_the_maximum() -> None:
     w = weight().double()
     errors = {}
     for observer in ("max", "mse"):
-        integers, scale = quantize_weight(w, Scheme(weight_bits=4, weight_observer=observer))
-        errors[observer] = (integers.double() * scale.unsqueeze(1) - w).square().sum(1)
+        found = quantize_weight(w, Scheme(weight_bits=4, weight_observer=observer))
+        errors[observer] = (found.integers.double() * found.scale.unsqueeze(1) - w).square().sum(1)
     assert bool((errors["mse"] <= errors["max"]).all())
     assert float(errors["mse"][0]) < float(errors["max"][0])
 
 
 def test_a_least_scale_is_kept() -> None:
-    _, scale = quantize_weight(weight(), Scheme(), torch.full((6,), 0.5))
-    assert float(scale.min()) == 0.5
+    assert float(quantize_weight(weight(), Scheme(), torch.full((6,), 0.5)).scale.min()) == 0.5
 
 
 def test_wrong_members_are_named() -> None:

@@ -1,0 +1,73 @@
+"""AdaRound: every weight goes down or up, whichever a gradient descent on the outputs' error finds better.
+
+M. Nagel, R. A. Amjad, M. van Baalen, C. Louizos, T. Blankevoort: Up or Down? Adaptive Rounding for
+Post-Training Quantization, 2020: equations 21 to 24, layer by layer. The expected error of all calibration
+rows is a quadratic form of their second moments, so every step sees all of them and nothing is drawn at
+random. Not taken: the activation function in the reconstruction (equation 25), inputs of the layers already
+rounded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quant.rounding.gptq import damping
+from quant.schemes import Grid
+
+STEPS = 300
+RATE = 0.02
+"""Adam's learning rate."""
+WARM_UP = 0.2
+"""Share of the steps without a regulariser."""
+BETA = (20.0, 2.0)
+"""Exponent of the regulariser, from its first step to its last: later ones push towards 0 and 1."""
+STRENGTH = 0.02
+"""Of the regulariser, relative to the error of rounding to nearest."""
+STRETCH = (-0.1, 1.1)
+"""Of the sigmoid, so that its ends reach 0 and 1 (equation 23)."""
+
+
+def round_adaround(weight: Tensor, step: Tensor, grid: Grid, hessian: Tensor) -> Tensor:
+    """Integers of the grid, float64 [out, in], with weight ~ integer · step; arguments as of ``round_gptq``.
+
+    Never worse than the nearest integers by the same second moments: rows where it is keep those.
+    """
+    w, step = weight.double(), step.expand_as(weight)
+    scaled = w / step
+    nearest = grid.nearest(scaled)
+    below = grid.below(scaled)
+    inputs = w.shape[1]
+    moments = hessian + torch.eye(inputs, dtype=hessian.dtype) * damping(hessian)
+    before = _row_errors(w - nearest * step, moments)
+    scale = float(before.sum().clamp(min=1e-300))
+    low, high = STRETCH
+    share = ((scaled - below) / grid.step).clamp(1e-3, 1 - 1e-3)
+    v = torch.logit((share - low) / (high - low))
+    mean, square = torch.zeros_like(v), torch.zeros_like(v)
+    strength = STRENGTH / v.numel()
+    for number in range(1, STEPS + 1):
+        sigmoid = torch.sigmoid(v)
+        stretched = sigmoid * (high - low) + low
+        h = stretched.clamp(0, 1)
+        integers = (below + grid.step * h).clamp(-grid.limit, grid.limit)
+        error = w - integers * step
+        gradient = -2 * (error @ moments) * step * grid.step / scale
+        warm = (number / STEPS - WARM_UP) / (1 - WARM_UP)
+        if warm > 0:
+            beta = BETA[1] + 0.5 * (BETA[0] - BETA[1]) * (1 + torch.cos(torch.tensor(warm * torch.pi)).item())
+            centred = 2 * h - 1
+            gradient -= strength * 2 * beta * centred.sign() * centred.abs() ** (beta - 1)
+        gradient *= ((stretched > 0) & (stretched < 1)) * sigmoid * (1 - sigmoid) * (high - low)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient * gradient
+        v -= RATE * (mean / (1 - 0.9**number)) / ((square / (1 - 0.999**number)).sqrt() + 1e-12)
+    up = torch.sigmoid(v) * (high - low) + low >= 0.5
+    found = (below + grid.step * up).clamp(-grid.limit, grid.limit)
+    after = _row_errors(w - found * step, moments)
+    return torch.where((after <= before).unsqueeze(1), found, nearest)
+
+
+def _row_errors(error: Tensor, moments: Tensor) -> Tensor:
+    """error·H·errorᵀ of every row."""
+    return ((error @ moments) * error).sum(1)
