@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from elbert import options
+from elbert.results import deliver
 
 
 def registers(
@@ -22,10 +24,12 @@ def registers(
     ] = None,
     config: options.ConfigOption = None,
     array: options.ArrayOption = "4x4",
+    json_file: options.JsonOption = None,
 ) -> None:
     """Writes the accelerator's register map for programs and people, from its SystemRDL description."""
+    from golden_model.provenance import header
     from hw.bus.registers.export import FORMATS, export
-    from hw.bus.registers.model import geometry_parameters
+    from hw.bus.registers.model import compile_registers, geometry_parameters, read_registers
     from hw.params import Machine, parse_array
 
     if form not in FORMATS:
@@ -37,4 +41,10 @@ def registers(
         parameters = geometry_parameters(machine.model, rows, columns, machine.axi_bits)
     path = output or Path(FORMATS[form][1])
     export(form, path, parameters)
-    typer.echo(f"wrote {path}")
+    document = {
+        "header": header(None),
+        "format": form,
+        "file": str(path),
+        "registers": [asdict(each) for each in read_registers(compile_registers(parameters).top).values()],
+    }
+    deliver(document, json_file, lambda: typer.echo(f"wrote {path}"))

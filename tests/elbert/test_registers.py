@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,17 @@ def test_the_header_is_the_repositorys_and_a_machine_fills_in_its_constants(tmp_
     small = (tmp_path / "out/small.h").read_text()
     assert "#define ELBERT__GEOMETRY__COLS_reset 0x10\n" in small
     assert "#define ELBERT__GEOMETRY__COLS_reset 0x0\n" in plain
+
+
+def test_the_map_for_machines(tmp_path: Path) -> None:
+    done = elbert("--preset", "small", "--array", "8x16", "--json", "map.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads((tmp_path / "map.json").read_text())
+    assert (tmp_path / document["file"]).is_file()
+    (geometry,) = [each for each in document["registers"] if each["name"] == "GEOMETRY"]
+    assert {field["name"]: field["reset"] for field in geometry["fields"]} == {"rows": 8, "cols": 16, "axi_bits": 128}
+    offsets = [each["offset"] for each in document["registers"]]
+    assert offsets == sorted(set(offsets))
 
 
 @pytest.mark.parametrize(
