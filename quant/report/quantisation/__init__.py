@@ -1,0 +1,1 @@
+"""What a quantisation loses and why: tensors, weights and exits of integers against their float model."""
