@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,14 +19,16 @@ class Multiplier(wiring.Component):
     Parameters
     ----------
     a_width, b_width : int
-        Bits of the signed operands, 2..18.
+        Bits of the operands, 2..18.
     technology : str
         ``generic``: ``a * b`` between registers. ``ecp5``: a MULT18X18D with its input and output registers.
         ``xilinx``: as generic, with the attribute ``use_dsp``.
+    a_signed : bool
+        b is signed; a may do without a sign.
 
     Members
     -------
-    a : In(signed(a_width))
+    a : In(signed(a_width)), or In(a_width) if it is unsigned
     b : In(signed(b_width))
     product : Out(signed(a_width + b_width))
 
@@ -35,13 +37,14 @@ class Multiplier(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, a_width: int, b_width: int, technology: str = "generic"):
+    def __init__(self, a_width: int, b_width: int, technology: str = "generic", *, a_signed: bool = True):
         check_int("a_width", a_width, 2, DSP_WIDTH)
         check_int("b_width", b_width, 2, DSP_WIDTH)
         self._technology = check_technology(technology)
+        self._a_signed = bool(a_signed)
         super().__init__(
             {
-                "a": In(signed(a_width)),
+                "a": In(signed(a_width) if a_signed else unsigned(a_width)),
                 "b": In(signed(b_width)),
                 "product": Out(signed(a_width + b_width)),
             }
@@ -67,7 +70,7 @@ class Multiplier(wiring.Component):
 
     def _elaborate_ecp5(self, m: Module) -> None:
         """A MULT18X18D; its operand and product pins are single bits."""
-        a, b = Signal(signed(DSP_WIDTH)), Signal(signed(DSP_WIDTH))
+        a, b = Signal(DSP_WIDTH), Signal(DSP_WIDTH)
         product = Signal(signed(2 * DSP_WIDTH))
         m.d.comb += [a.eq(self.a), b.eq(self.b), self.product.eq(product)]
         arguments: dict[str, object] = {}
@@ -85,7 +88,7 @@ class Multiplier(wiring.Component):
             i_CLK0=ClockSignal("sync"),
             i_CE0=1,
             i_RST0=0,
-            i_SIGNEDA=1,
+            i_SIGNEDA=int(self._a_signed),
             i_SIGNEDB=1,
             i_SOURCEA=0,
             i_SOURCEB=0,

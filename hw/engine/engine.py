@@ -88,7 +88,7 @@ class Engine(wiring.Component):
         self.softmax = Softmax(p, model.max_position_embeddings)
         self.activation_table = ActivationTable(p)
         self.embedding = EmbeddingUnit(model, p, machine.axi_bits)
-        self.exit_unit = ExitUnit(model.num_labels)
+        self.exit_unit = ExitUnit(model.num_labels, machine.technology)
 
         def memory(depth: int) -> GroupedMemory:
             return GroupedMemory(
@@ -457,10 +457,11 @@ class Engine(wiring.Component):
             self.record.entropy.eq(exit_unit.entropy),
         ]
         settle = Signal(2)
+        m.d.sync += exit_unit.clear.eq(0)
         with m.FSM(name="control"):
             with m.State("IDLE"), m.If(self.start):
-                m.d.comb += [fetcher.load_parameters.eq(1), exit_unit.clear.eq(1)]
-                m.d.sync += [self._running.eq(1), iteration.eq(0)]
+                m.d.comb += fetcher.load_parameters.eq(1)
+                m.d.sync += [self._running.eq(1), iteration.eq(0), exit_unit.clear.eq(1)]
                 m.next = "NORM"
             with m.State("NORM"):
                 run(program.norm, 0)

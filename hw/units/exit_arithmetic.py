@@ -36,6 +36,7 @@ from golden_model.numerics import (
 )
 from hw.arith.check import check_int
 from hw.arith.divider import FractionDivider
+from hw.arith.multiplier import Multiplier
 from hw.interfaces import LABEL_BITS
 
 WEIGHTED_BITS = 28
@@ -54,7 +55,7 @@ class Lookup(enum.Enum, shape=3):  # type: ignore[call-arg]
 
 
 class Operand(enum.Enum, shape=3):  # type: ignore[call-arg]
-    """What the multiplier is given; the product is there two steps later."""
+    """What the multiplier is given; the product is there three steps later."""
 
     KEEP = 0
     A_WORD = 1
@@ -80,7 +81,8 @@ class Result(enum.Enum, shape=4):  # type: ignore[call-arg]
     SLOPE = 10
     ADD_SLOPE = 11
     ADD_WEIGHTED = 12
-    ENTROPY = 13
+    NORMALISED = 13
+    ENTROPY = 14
 
 
 @dataclass(frozen=True)
@@ -115,25 +117,29 @@ STEPS = (
     Step(operand=Operand.A_WORD),
     Step(operand=Operand.B_WORD),
     MULTIPLY,
+    MULTIPLY,
     Step(result=Result.EXPONENTIAL),
-    Step(result=Result.TOTAL, turn_exponentials=True, loop=7),
+    Step(result=Result.TOTAL, turn_exponentials=True, loop=8),
     # for each class: p = e / S, and the sum of p · d
     Step(result=Result.DISTANCE, turn_logits=True, turn_exponentials=True, divide=True),
     Step(operand=Operand.DISTANCE_AND_QUOTIENT, result=Result.PROBABILITY, waits=True),
     MULTIPLY,
-    Step(result=Result.WEIGHTED, loop=3),
+    MULTIPLY,
+    Step(result=Result.WEIGHTED, loop=4),
     # ln S, from the table by linear interpolation; raw and normalised entropy
     Step(result=Result.EXPONENT),
     Step(lookup=Lookup.LOG),
     Step(lookup=Lookup.LOG_ABOVE),
     Step(result=Result.LOW),
     Step(operand=Operand.SLOPE_AND_REST),
-    Step(result=Result.ADD_LOW),  # while it multiplies
+    Step(result=Result.ADD_LOW),  # this and the next while it multiplies
+    Step(result=Result.ADD_WEIGHTED),
     Step(result=Result.SLOPE),
     Step(result=Result.ADD_SLOPE),
-    Step(result=Result.ADD_WEIGHTED),
     Step(operand=Operand.ENTROPY_AND_FACTOR),
     MULTIPLY,
+    MULTIPLY,
+    Step(result=Result.NORMALISED),
     Step(result=Result.ENTROPY),
 )
 """The microprogram."""
@@ -148,7 +154,6 @@ _ROW = data.StructLayout(
         "divide": 1,
         "waits": 1,
         "loop": 1,
-        "back": range(len(STEPS)),
         "last": 1,
     }
 )
@@ -166,7 +171,6 @@ def _rows() -> list[dict[str, object]]:
             "divide": int(step.divide),
             "waits": int(step.waits),
             "loop": int(step.loop is not None),
-            "back": i - (step.loop or 0),
             "last": int(i == len(STEPS) - 1),
         }
         for i, step in enumerate(STEPS)
@@ -178,13 +182,15 @@ class ExitArithmetic(wiring.Component):
 
     Golden function: ``golden_model.integer.confidence.integer_confidence``, equal bit for bit.
 
-    One 18 x 17 bit multiplier, one divider and one 1024-word table memory serve ``STEPS`` in turn: the unit
+    One 18 x 18 bit multiplier, one divider and one 1024-word table memory serve ``STEPS`` in turn: the unit
     runs once per iteration, and its cycles are few against a layer's.
 
     Parameters
     ----------
     num_labels : int
         C, 2..8. Logits from C on are ignored, probabilities from C on are 0.
+    technology : str
+        Form of the multiplier.
 
     Members
     -------
@@ -210,13 +216,14 @@ class ExitArithmetic(wiring.Component):
     lead : Out(17)
         ``confidence`` less the second largest probability, 2^-16.
 
-    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values; 32 C + 13. ``start`` may
+    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values; 34 C + 15. ``start`` may
     come again with ``done``.
     """
 
-    def __init__(self, num_labels: int) -> None:
-        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8."""
+    def __init__(self, num_labels: int, technology: str = "generic") -> None:
+        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8, or the technology unknown."""
         self.num_labels = check_int("num_labels", num_labels, 2, MAX_LABELS)
+        self._multiplier = Multiplier(ENTROPY_BITS, PROBABILITY_BITS + 1, technology, a_signed=False)
         self._divider = FractionDivider(EXIT_SUM_BITS, PROBABILITY_FRACTION_BITS)
         super().__init__(
             {
@@ -245,12 +252,15 @@ class ExitArithmetic(wiring.Component):
         return 1 + sum(cycles)
 
     def elaborate(self, platform: object) -> Module:
-        """The step at work is in a register, and with it all that it selects."""
+        """The step at work is in a register, and with it all that it selects.
+
+        Both steps that may follow are looked up by that register alone; which of them does, and whether
+        one does at all, is known later in a cycle.
+        """
         m = Module()
         m.submodules.divider = self._divider
         row = Signal(_ROW)
         index = Signal(range(len(STEPS)))
-        next_index = Signal.like(index)
         turn = Signal(range(MAX_LABELS))
         """The class at work."""
         last_class = Signal()
@@ -261,20 +271,21 @@ class ExitArithmetic(wiring.Component):
             begin.eq(self.start & (self.clear | ~self.busy)),
             wait.eq(row.waits & ~self._divider.done),
         ]
-        with m.If(wait):
-            m.d.comb += next_index.eq(index)
-        with m.Elif(row.loop & ~last_class):
-            m.d.comb += next_index.eq(row.back)
-        with m.Else():
-            m.d.comb += next_index.eq(index + 1)
-        with m.If(~self.busy | self.clear):
-            m.d.comb += next_index.eq(0)
-
-        m.d.sync += [index.eq(next_index), self.done.eq(self.busy & row.last & ~self.clear)]
-        with m.Switch(next_index):
-            for i, constants in enumerate(_rows()):
+        rows = [_ROW.const(constants) for constants in _rows()]
+        around, onward = Signal(_ROW), Signal(_ROW)
+        around_index = Signal.like(index)
+        again = row.loop & ~last_class
+        with m.Switch(index):
+            for i, step in enumerate(STEPS):
                 with m.Case(i):
-                    m.d.sync += row.eq(_ROW.const(constants))
+                    back = i - (step.loop or 0)
+                    m.d.comb += [around.eq(rows[back]), around_index.eq(back)]
+                    m.d.comb += onward.eq(rows[(i + 1) % len(STEPS)])
+        with m.If(~self.busy | self.clear):
+            m.d.sync += [row.eq(rows[0]), index.eq(0)]
+        with m.Elif(~wait):
+            m.d.sync += [row.eq(Mux(again, around, onward)), index.eq(Mux(again, around_index, index + 1))]
+        m.d.sync += self.done.eq(self.busy & row.last & ~self.clear)
         with m.If(begin):
             m.d.sync += [self.busy.eq(1), turn.eq(0)]
         with m.Elif(row.last | self.clear):
@@ -302,6 +313,7 @@ class ExitArithmetic(wiring.Component):
         low = Signal(ROM_BITS, reset_less=True)
         slope = Signal(ROM_BITS, reset_less=True)
         weighted_nat = Signal(WEIGHTED_BITS - LOGIT_FRACTION_BITS + 1, reset_less=True)
+        normalised = Signal(ENTROPY_BITS + 2, reset_less=True)
 
         m.submodules.rom = rom = Memory(shape=ROM_BITS, depth=ROM_WORDS, init=exit_rom())
         table = rom.read_port()
@@ -322,8 +334,9 @@ class ExitArithmetic(wiring.Component):
 
         a = Signal(ENTROPY_BITS, reset_less=True)
         b = Signal(PROBABILITY_BITS, reset_less=True)
-        product = Signal(ENTROPY_BITS + PROBABILITY_BITS, reset_less=True)
-        m.d.sync += product.eq(a * b)
+        product = Signal(ENTROPY_BITS + PROBABILITY_BITS)
+        m.submodules.multiplier = multiplier = self._multiplier
+        m.d.comb += [multiplier.a.eq(a), multiplier.b.eq(b), product.eq(multiplier.product)]
         with m.Switch(row.operand):
             with m.Case(Operand.A_WORD):
                 m.d.sync += a.eq(word)
@@ -390,7 +403,7 @@ class ExitArithmetic(wiring.Component):
                 m.d.sync += self.entropy_raw.eq(self.entropy_raw + slope)
             with m.Case(Result.ADD_WEIGHTED):
                 m.d.sync += self.entropy_raw.eq(self.entropy_raw + weighted_nat)
+            with m.Case(Result.NORMALISED):
+                m.d.sync += normalised.eq(product_rounded(PROBABILITY_FRACTION_BITS))
             with m.Case(Result.ENTROPY):
-                normalised = Signal(ENTROPY_BITS + 2)
-                m.d.comb += normalised.eq(product_rounded(PROBABILITY_FRACTION_BITS))
                 m.d.sync += self.entropy.eq(Mux(normalised > ONE, ONE, normalised))

@@ -23,6 +23,8 @@ class ExitUnit(wiring.Component):
     ----------
     num_labels : int
         C, 2..8. Logits from C on are ignored, probabilities from C on are 0.
+    technology : str
+        Form of the multiplier.
 
     Members
     -------
@@ -59,13 +61,13 @@ class ExitUnit(wiring.Component):
     confidence : Out(17)
         Probability of ``label``, 2^-16.
 
-    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values and the mode; 32 C + 33,
-    so 97 for two classes. ``start`` may come again with ``done``.
+    Latency: :attr:`latency` cycles from ``start`` to ``done``, whatever the values and the mode; 34 C + 35,
+    so 103 for two classes. ``start`` may come again with ``done``.
     """
 
-    def __init__(self, num_labels: int) -> None:
-        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8."""
-        self.arithmetic = ExitArithmetic(num_labels)
+    def __init__(self, num_labels: int, technology: str = "generic") -> None:
+        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8, or the technology unknown."""
+        self.arithmetic = ExitArithmetic(num_labels, technology)
         self.decision = ExitDecision()
         self.num_labels = self.arithmetic.num_labels
         super().__init__(

@@ -32,6 +32,8 @@ from sim.run import bench_args, report
 WORD_MASK = (1 << 32) - 1
 BASES = tuple(name.upper() for name in Command.members if name.endswith("_base"))
 GOOD = {"LENGTH": 3, "ITERATIONS": 2, "POLICY": 4, "WINDOW": 2} | dict.fromkeys(BASES, 0x1000)
+COMMAND_LATENCY = 3
+"""Most cycles from a write of CONTROL to what the engine sees of it."""
 RESULTS = ("LABEL", "EXIT_ITERATION", "ENTROPY", "LOGIT", "PROBABILITY", *COUNTERS)
 
 
@@ -111,9 +113,20 @@ class Bench:
         for name, value in (GOOD | values).items():
             await self.write(name, value)
 
-    async def control(self, *names: str) -> None:
-        """Writes CONTROL."""
+    async def control(self, *names: str, wait: int = COMMAND_LATENCY) -> None:
+        """Writes CONTROL, and gives the engine's side time to see it."""
         await self.write("CONTROL", sum(REGISTERS["CONTROL"].field(name).mask for name in names))
+        await clock.cycles(self.dut, wait)
+
+    async def writes(self, *writes: tuple[str, int]) -> None:
+        """As fast as the bus takes them, none waiting for the answer to the one before."""
+        events = [
+            self.master.init_write(REGISTERS[name].offset, value.to_bytes(4, "little"))
+            for name, value in writes
+        ]
+        for event in events:
+            await event.wait()
+            assert event.data.resp == AxiResp.OKAY
 
     async def pulse(self, name: str, **values: int) -> None:
         """A one-cycle pulse of ``result__<name>`` with values beside it."""
@@ -234,7 +247,7 @@ async def a_sentence(dut: Any) -> None:
                 values[register.name] = value // beat * beat if register.name in BASES else value
         await bench.set(**values)
         assert (await bench.status())[0] == 0
-        await bench.control("start")
+        await bench.control("start", wait=0)
         assert (await bench.status())[:2] == (1, 0), "not busy, or still done"
         for name in values:  # the next sentence's settings
             await bench.write(name, rng.getrandbits(32))
@@ -317,7 +330,7 @@ async def bad_settings_are_refused(dut: Any) -> None:
     bad.append(("LENGTH", {"LENGTH": 0, "POLICY": 9, "ITERATIONS": 0, "WINDOW": 0}))
     for error, values in bad:
         await bench.set(**values)
-        await bench.control("start")
+        await bench.control("start", wait=0)
         assert await bench.status() == (0, 1, error), f"{values} was not refused with {error}"
         await bench.clear("done")
         assert (await bench.status())[1] == 0
@@ -332,6 +345,36 @@ async def bad_settings_are_refused(dut: Any) -> None:
         assert await bench.status() == (1, 0, "NONE"), f"{values} was refused"
         await bench.finish()
         assert len(bench.starts) == number + 1
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles
+async def commands_on_the_heels_of_settings(dut: Any) -> None:
+    """Writes as fast as they come: a start knows the setting before it, the one behind it is not copied."""
+    bench = Bench(dut, 15)
+    await bench.begin()
+    start, abort, reset = (REGISTERS["CONTROL"].field(name).mask for name in ("start", "abort", "reset"))
+    await bench.set()
+    bad = {"LENGTH": 0, "POLICY": 9, "ITERATIONS": 0, "WINDOW": 0, "LAYER_BASE": 0x1001}
+    errors = ("LENGTH", "MODE", "ITERATIONS", "WINDOW", "ALIGNMENT")
+    for (name, value), error in zip(bad.items(), errors, strict=True):
+        await bench.writes((name, value), ("CONTROL", start))
+        assert await bench.status() == (0, 1, error)
+        await bench.writes((name, GOOD[name]), ("CONTROL", start), (name, value))
+        assert await bench.status() == (1, 0, "NONE")
+        await bench.finish()
+        copied = "mode" if name == "POLICY" else name.lower()
+        got = bench.starts[-1][copied]
+        assert (got if isinstance(got, int) else got.value) == GOOD[name], f"{name} of the next sentence"
+        await bench.write(name, GOOD[name])
+    starts, aborts = len(bench.starts), bench.aborts
+    await bench.writes(("CONTROL", start), ("CONTROL", abort))
+    assert await bench.status() == (0, 1, "ABORTED")
+    assert (len(bench.starts), bench.aborts) == (starts + 1, aborts + 1)
+    await bench.writes(("CONTROL", start), ("CONTROL", start), ("CONTROL", abort))
+    assert await bench.field("STATUS", "refused") == 1
+    await bench.writes(("CONTROL", reset), ("CONTROL", start))
+    assert await bench.status() == (0, 1, "LENGTH"), "a start behind a reset finds no settings"
+    assert len(bench.starts) == starts + 2
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")  # 200,000 cycles

@@ -99,5 +99,5 @@ def test_registers(preset: str, rows: int, cols: int, axi_bits: int) -> None:
         "sim.benches.registers_bench",
         test_args={"config": config.model_dump(), "rows": rows, "cols": cols, "axi_bits": axi_bits},
     )
-    assert len(result.tests) == 14
+    assert len(result.tests) == 15
     assert result.metrics["accesses"] > 500

@@ -8,6 +8,7 @@ from golden_model.exits import ExitMode
 from hw.units.exit_arithmetic import ExitArithmetic
 from hw.units.exit_decision import ExitDecision
 from hw.units.exit_unit import ExitUnit
+from sim.ecp5 import ECP5_CELLS
 from sim.run import run_component
 
 
@@ -29,13 +30,14 @@ def test_exit_unit_equals_the_golden_definition(num_labels: int) -> None:
             assert outcomes[f"{mode.name}.exit"] >= 3, outcomes
 
 
-@pytest.mark.parametrize("num_labels", [2, 5, 8])
-def test_exit_arithmetic(num_labels: int) -> None:
-    block = ExitArithmetic(num_labels)
+@pytest.mark.parametrize(("num_labels", "technology"), [(2, "ecp5"), (5, "generic"), (8, "ecp5")])
+def test_exit_arithmetic(num_labels: int, technology: str) -> None:
+    block = ExitArithmetic(num_labels, technology)
     result = run_component(
         block,
-        f"exit_arithmetic_{num_labels}",
+        f"exit_arithmetic_{num_labels}_{technology}",
         "sim.benches.exit_arithmetic_bench",
+        extra_sources=ECP5_CELLS if technology == "ecp5" else None,
         test_args={"num_labels": num_labels, "latency": block.latency, "count": 200},
         seed=num_labels,
     )

@@ -22,6 +22,8 @@ Snapshot = data.StructLayout({"cycles": CYCLE_BITS, "counters": Counters})
 """What a sentence took so far."""
 GROUP_WORDS = 8
 """Neighbouring words that a read picks from in its first cycle."""
+ACTIONS = ("start", "abort", "snapshot", "reset")
+"""CONTROL's."""
 BASES = tuple(name for name in Command.members if name.endswith("_base"))
 
 
@@ -29,10 +31,10 @@ class Registers(wiring.Component):
     """AXI4-Lite register file; starts, watches and ends sentences.
 
     Illegal addresses, and writes to registers without a writable field, answer SLVERR and change
-    nothing. CONTROL.start checks the settings (length, policy, iterations, window, alignment of the
-    bases, in that order); a bad one sets ERROR and STATUS.done without disturbing the engine, and one
-    while busy sets STATUS.refused alone. Good settings, the watchdog's included, are copied, so the
-    driver may write the next sentence's while one runs. The watchdog lives here: whatever the engine
+    nothing. Settings are checked as they are written (length, policy, iterations, window, alignment of
+    the bases, in that order); with a bad one CONTROL.start sets ERROR and STATUS.done without disturbing
+    the engine, and one while busy sets STATUS.refused alone. Good settings, the watchdog's included, are
+    copied, so the driver may write the next sentence's while one runs. The watchdog lives here: whatever the engine
     does, a sentence ends. Cycles and counters are read from a copy, made in one cycle when a sentence
     ends and by CONTROL.snapshot.
 
@@ -48,7 +50,7 @@ class Registers(wiring.Component):
     irq : Out(1)
         Level: a flag of STATUS and its bit of IRQ_ENABLE.
     command : Out(CommandPort())
-        ``start`` comes 1 cycle after the write of CONTROL is taken.
+        ``start`` comes 3 cycles after the write of CONTROL is taken, ``abort`` 2 after it.
     result : In(ResultPort())
 
     Raises
@@ -117,43 +119,55 @@ class Registers(wiring.Component):
             else:
                 m.d.comb += part.eq(written)
 
-    def _checked(self, m: Module, stored: dict[tuple[str, str], Signal]) -> Signal:
-        """The error that the settings would end in."""
+    def _checked(self, m: Module, stored: dict[tuple[str, str], Signal], reset: Signal) -> Signal:
+        """The error that the settings would end in: two cycles late, as a start is behind the last setting.
+
+        Every check has a register, and so has their verdict: a start looks at that alone.
+        """
         length, iterations = stored["LENGTH", "value"], stored["ITERATIONS", "value"]
         policy, window = stored["POLICY", "value"], stored["WINDOW", "value"]
+        checks = {
+            ErrorCode.LENGTH: (length == 0) | (length > self.config.max_position_embeddings),
+            ErrorCode.MODE: policy > max(EXIT_MODES.values()),
+            ErrorCode.ITERATIONS: (iterations == 0) | (iterations > self.config.num_hidden_layers),
+            ErrorCode.WINDOW: (policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > MAX_WINDOW)),
+            ErrorCode.ALIGNMENT: Cat(stored[name.upper(), "value"][: self.beat_bits] for name in BASES).any(),
+        }
         checked = Signal(ErrorCode)
-        askew = Cat(stored[name.upper(), "value"][: self.beat_bits] for name in BASES).any()
-        with m.If((length == 0) | (length > self.config.max_position_embeddings)):
-            m.d.comb += checked.eq(ErrorCode.LENGTH)
-        with m.Elif(policy > max(EXIT_MODES.values())):
-            m.d.comb += checked.eq(ErrorCode.MODE)
-        with m.Elif((iterations == 0) | (iterations > self.config.num_hidden_layers)):
-            m.d.comb += checked.eq(ErrorCode.ITERATIONS)
-        with m.Elif((policy >= EXIT_MODES["BIAS_1"]) & ((window == 0) | (window > MAX_WINDOW))):
-            m.d.comb += checked.eq(ErrorCode.WINDOW)
-        with m.Elif(askew):
-            m.d.comb += checked.eq(ErrorCode.ALIGNMENT)
+        verdict: Value = Const(ErrorCode.NONE.value, checked.shape())
+        for code, failed in reversed(checks.items()):  # the first wins
+            found = Signal(name=f"bad_{code.name.lower()}")
+            # A reset sets LENGTH to 0, a cycle after the write that asks for it.
+            m.d.sync += found.eq(failed | reset if code == ErrorCode.LENGTH else failed)
+            verdict = Mux(found, Const(code.value, verdict.shape()), verdict)
+        m.d.sync += checked.eq(verdict)
         return checked
+
+    @staticmethod
+    def _pulse(m: Module, stored: dict[tuple[str, str], Signal], action: str) -> Signal:
+        """One of CONTROL's actions, a cycle after its write; before anyone can read what it did."""
+        pulse = Signal(name=f"{action}_asked")
+        m.d.sync += pulse.eq(stored["CONTROL", action])
+        return pulse
 
     def _sequence(self, m: Module, stored: dict[tuple[str, str], Signal]) -> dict[tuple[str, str], Value]:
         """Start, end, watchdog, interrupt. Returns the values that the hardware shows."""
         result, command = self.result, self.command
-        start, abort = stored["CONTROL", "start"], stored["CONTROL", "abort"]
-        take, reset = stored["CONTROL", "snapshot"], stored["CONTROL", "reset"]
+        start, abort, take, reset = (self._pulse(m, stored, name) for name in ACTIONS)
         done, refused = stored["STATUS", "done"], stored["STATUS", "refused"]
-        running, busy = Signal(), Signal()
+        running, copying, busy = Signal(), Signal(), Signal()
         error = Signal(ErrorCode)
         cycles = Signal(CYCLE_BITS)
         limit = Signal(WORD_BITS)
-        checked = self._checked(m, stored)
+        checked = self._checked(m, stored, reset)
         m.d.comb += [
-            busy.eq(running | ~result.idle),
+            busy.eq(running | copying | ~result.idle),
             self.irq.eq((done & stored["IRQ_ENABLE", "done"]) | (refused & stored["IRQ_ENABLE", "refused"])),
         ]
 
         expired, ended = Signal(), Signal()
         m.d.comb += expired.eq((limit != 0) & (cycles[:WORD_BITS] >= limit))
-        m.d.sync += [command.start.eq(0), command.abort.eq(0), ended.eq(0)]
+        m.d.sync += [copying.eq(0), command.start.eq(copying), command.abort.eq(0), ended.eq(0)]
         with m.If(running):
             m.d.sync += cycles.eq(cycles + 1)
         with m.If(abort):
@@ -172,19 +186,14 @@ class Registers(wiring.Component):
             with m.Elif(checked != ErrorCode.NONE):
                 m.d.sync += [error.eq(checked), done.eq(1)]
             with m.Else():
-                m.d.sync += [
-                    running.eq(1),
-                    done.eq(0),
-                    refused.eq(0),
-                    error.eq(ErrorCode.NONE),
-                    cycles.eq(0),
-                    limit.eq(stored["WATCHDOG", "value"]),
-                    command.start.eq(1),
-                ]
-                for name, setting in command.settings.shape():
-                    register = "POLICY" if name == "mode" else name.upper()
-                    target = Value.cast(command.settings)[setting.offset : setting.offset + setting.width]
-                    m.d.sync += target.eq(stored[register, "value"])
+                m.d.sync += [copying.eq(1), done.eq(0), refused.eq(0), error.eq(ErrorCode.NONE)]
+        # A few hundred registers hang on this one.
+        with m.If(copying):
+            m.d.sync += [running.eq(1), cycles.eq(0), limit.eq(stored["WATCHDOG", "value"])]
+            for name, setting in command.settings.shape():
+                register = "POLICY" if name == "mode" else name.upper()
+                target = Value.cast(command.settings)[setting.offset : setting.offset + setting.width]
+                m.d.sync += target.eq(stored[register, "value"])
 
         # A cycle after the end, when the last one is counted.
         snapshot = Signal(Snapshot)
@@ -192,7 +201,7 @@ class Registers(wiring.Component):
             m.d.sync += [snapshot.cycles.eq(cycles), snapshot.counters.eq(result.counters)]
 
         with m.If(reset):
-            m.d.sync += [running.eq(0), ended.eq(0), error.eq(0), snapshot.eq(0)]
+            m.d.sync += [running.eq(0), copying.eq(0), ended.eq(0), error.eq(0), snapshot.eq(0)]
             m.d.sync += [command.start.eq(0), command.abort.eq(1)]
             m.d.sync += [s.eq(s.init) for (name, _), s in stored.items() if name != "CONTROL"]
 
