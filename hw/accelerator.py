@@ -73,6 +73,9 @@ class Accelerator(wiring.Component):
             result.record.eq(engine.record),
         ]
         failed = Signal()
+        # Both a cycle late. Nothing starts before both have passed: a start takes longer than that.
+        drained = Signal()
+        m.d.sync += [engine_reset.eq(0), drained.eq(reader.idle)]
         with m.FSM(name="accelerator"):
             with m.State("IDLE"):
                 m.d.comb += result.idle.eq(1)
@@ -82,21 +85,21 @@ class Accelerator(wiring.Component):
             with m.State("RUN"):
                 m.d.sync += failed.eq(0)
                 with m.If(command.abort):
-                    m.d.comb += [engine_reset.eq(1), reader.abort.eq(1)]
+                    m.d.comb += reader.abort.eq(1)
+                    m.d.sync += engine_reset.eq(1)
                     m.next = "DRAIN"
                 with m.Elif(reader.error):
-                    m.d.comb += engine_reset.eq(1)
-                    m.d.sync += failed.eq(1)
+                    m.d.sync += [engine_reset.eq(1), failed.eq(1)]
                     m.next = "DRAIN"
                 with m.Elif(engine.done):
                     m.d.comb += [result.done.eq(1), result.error.eq(engine.error)]
                     m.next = "IDLE"
             with m.State("DRAIN"):
-                m.d.comb += engine_reset.eq(1)
+                m.d.sync += engine_reset.eq(1)
                 with m.If(command.abort):
                     # The watchdog ends a sentence whose bus error never drains.
                     m.d.sync += failed.eq(0)
-                with m.Elif(reader.idle):
+                with m.Elif(drained):
                     m.d.comb += reader.clear.eq(1)
                     with m.If(failed):
                         m.d.comb += [result.done.eq(1), result.error.eq(ErrorCode.BUS)]

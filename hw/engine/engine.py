@@ -152,7 +152,9 @@ class Engine(wiring.Component):
             ),
             weights.write_data.eq(fetcher.bank_write_data),
         ]
-        m.d.comb += [
+        # Like the weights a cycle late, so that the beat does not reach a memory's enable within its own.
+        # None of these words is used before a tile has passed the array.
+        m.d.sync += [
             norm_parameters.write_enable.eq(fetcher.norm_write_enable),
             norm_parameters.write_address.eq(fetcher.norm_write_index),
             norm_parameters.write_data.eq(fetcher.word[:CHANNEL_BITS]),
@@ -163,8 +165,8 @@ class Engine(wiring.Component):
             vector.headers.payload.slot.eq(fetcher.header_write_slot),
             vector.headers.payload.index.eq(fetcher.header_write_index),
             vector.headers.payload.channel.eq(fetcher.word[:CHANNEL_BITS]),
-            vector.score_channel.eq(fetcher.attention_parameters[0][:CHANNEL_BITS]),
         ]
+        m.d.comb += vector.score_channel.eq(fetcher.attention_parameters[0][:CHANNEL_BITS])
         # The bus serves the embedding unit or the fetcher, never both at once.
         for unit, selected in ((embedding, self._embedding_reads), (fetcher, ~self._embedding_reads)):
             m.d.comb += [
@@ -457,6 +459,8 @@ class Engine(wiring.Component):
             self.record.entropy.eq(exit_unit.entropy),
         ]
         settle = Signal(2)
+        # Registers set with the state: all that the bus brings is behind them.
+        reads, phase = self._embedding_reads, self._embedding_phase
         m.d.sync += exit_unit.clear.eq(0)
         with m.FSM(name="control"):
             with m.State("IDLE"), m.If(self.start):
@@ -470,24 +474,25 @@ class Engine(wiring.Component):
             with m.State("NORM_RUN"):
                 m.d.sync += settle.eq(settle | 1)
                 with m.If(settle[0] & ran):
+                    m.d.sync += [reads.eq(1), phase.eq(1)]
                     m.next = "EMBED"
             with m.State("EMBED"):
-                m.d.comb += [embedding.start.eq(1), self._embedding_phase.eq(1), self._embedding_reads.eq(1)]
+                m.d.comb += embedding.start.eq(1)
                 m.next = "EMBEDDING"
             with m.State("EMBEDDING"):
-                m.d.comb += [self._embedding_phase.eq(1), self._embedding_reads.eq(1)]
                 m.d.sync += settle.eq(0)
                 with m.If(embedding.done):
+                    m.d.sync += reads.eq(0)
                     with m.If(embedding.token_error):
                         m.d.comb += [self.done.eq(1), self.error.eq(ErrorCode.TOKEN)]
-                        m.d.sync += self._running.eq(0)
+                        m.d.sync += [self._running.eq(0), phase.eq(0)]
                         m.next = "IDLE"
                     with m.Else():
                         m.next = "EMBEDDED"
             with m.State("EMBEDDED"):
-                m.d.comb += self._embedding_phase.eq(1)
                 m.d.sync += settle.eq(settle + (settle != 3))
                 with m.If((settle == 3) & ~self._norm_busy):
+                    m.d.sync += phase.eq(0)
                     m.next = "PROJECT"
             with m.State("PROJECT"):
                 run(program.projection, settings.embedding_layer_base)

@@ -130,8 +130,9 @@ class EmbeddingUnit(wiring.Component):
         token_write, token_read = tokens.write_port(), tokens.read_port()
 
         begin = Signal()
-        rows_asked = self._ask_rows(m, token_read, begin)
-        rows_taken, rows_ready, row_done = self._add_rows(m, begin)
+        last_token = Signal(LENGTH_BITS)
+        rows_asked = self._ask_rows(m, token_read, begin, last_token)
+        rows_taken, rows_ready, row_done = self._add_rows(m, begin, last_token)
 
         beat_tokens = beat_bytes // TOKEN_BYTES
         buffer = Signal(self.data_width, reset_less=True)
@@ -148,7 +149,7 @@ class EmbeddingUnit(wiring.Component):
         ]
         token_beats = Signal(LENGTH_BITS)
         m.d.comb += token_beats.eq((self.length + (beat_tokens - 1)) >> (beat_tokens.bit_length() - 1))
-        m.d.sync += self.done.eq(0)
+        m.d.sync += [self.done.eq(0), last_token.eq(self.length - 1)]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -179,7 +180,7 @@ class EmbeddingUnit(wiring.Component):
                         count.eq(count + 1),
                         self.token_error.eq(self.token_error | bad),
                     ]
-                    with m.If(count + 1 == self.length):
+                    with m.If(count == last_token):
                         with m.If(self.token_error | bad):
                             m.d.sync += self.done.eq(1)
                             m.next = "IDLE"
@@ -200,7 +201,7 @@ class EmbeddingUnit(wiring.Component):
                     m.next = "IDLE"
         return ResetInserter(self.abort)(m)
 
-    def _ask_rows(self, m: Module, token_read, begin):
+    def _ask_rows(self, m: Module, token_read, begin, last_token):
         """Issues the two reads of every token, ahead of the data. Returns the command stream."""
         config = self.config
         row_bytes = config.embedding_size
@@ -248,11 +249,11 @@ class EmbeddingUnit(wiring.Component):
                 with m.If(commands.ready):
                     m.d.sync += [index.eq(index + 1), position_row.eq(position_row + 2 * row_bytes)]
                     m.next = "READ"
-                    with m.If(index + 1 == self.length):
+                    with m.If(index == last_token):
                         m.next = "IDLE"
         return commands
 
-    def _add_rows(self, m: Module, begin):
+    def _add_rows(self, m: Module, begin, last_token):
         """Buffers a word row, then adds the position/type row to it as it comes.
 
         Returns ``taken`` (in: a beat is offered and ``ready``), ``ready`` and ``all_done`` (pulse).
@@ -272,6 +273,8 @@ class EmbeddingUnit(wiring.Component):
         left = Signal(range(half + 1))
         """Features left in `positions`."""
         beats = Signal(range(2 * word_beats + 1))
+        wanted = Signal()
+        """``beats`` is not yet all of them."""
         write_index = Signal(range(max(2, word_beats)))
         read_index = Signal(range(max(2, word_beats)))
         lane = Signal(self.rows, init=1)
@@ -303,7 +306,7 @@ class EmbeddingUnit(wiring.Component):
                     m.next = "WORD"
             with m.State("WORD"):
                 m.d.comb += [ready.eq(1), row_write.en.eq(taken)]
-                m.d.sync += [read_index.eq(0), beats.eq(0)]
+                m.d.sync += [read_index.eq(0), beats.eq(0), wanted.eq(1)]
                 with m.If(taken):
                     m.d.sync += write_index.eq(write_index + 1)
                     with m.If(write_index == word_beats - 1):
@@ -312,9 +315,7 @@ class EmbeddingUnit(wiring.Component):
             with m.State("FETCH"):
                 m.next = "POSITION"
             with m.State("POSITION"):
-                m.d.comb += ready.eq(
-                    (beats != 2 * word_beats) & ((left == 0) | ((left == 1) & self.out.ready))
-                )
+                m.d.comb += ready.eq(wanted & ((left == 0) | ((left == 1) & self.out.ready)))
                 with m.If(emit):
                     m.d.sync += [
                         words.eq(words >> OPERAND_BITS),
@@ -324,6 +325,7 @@ class EmbeddingUnit(wiring.Component):
                     ]
                 with m.If(taken):
                     m.d.sync += [positions.eq(self.data.payload.data), left.eq(half), beats.eq(beats + 1)]
+                    m.d.sync += wanted.eq(beats != 2 * word_beats - 1)
                     with m.If(~beats[0]):
                         m.d.sync += [words.eq(row_read.data), read_index.eq(read_index + 1)]
                 with m.If(emit & out.last):
@@ -333,7 +335,7 @@ class EmbeddingUnit(wiring.Component):
                         block.eq(block + lane[-1]),
                     ]
                     m.next = "WORD"
-                    with m.If(index + 1 == self.length):
+                    with m.If(index == last_token):
                         m.d.comb += all_done.eq(1)
                         m.next = "IDLE"
         return taken, ready, all_done

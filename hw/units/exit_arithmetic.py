@@ -221,7 +221,7 @@ class ExitArithmetic(wiring.Component):
     """
 
     def __init__(self, num_labels: int, technology: str = "generic") -> None:
-        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8, or the technology unknown."""
+        """Raises TypeError or ValueError: ``num_labels`` is no integer in 2..8, the technology unknown."""
         self.num_labels = check_int("num_labels", num_labels, 2, MAX_LABELS)
         self._multiplier = Multiplier(ENTROPY_BITS, PROBABILITY_BITS + 1, technology, a_signed=False)
         self._divider = FractionDivider(EXIT_SUM_BITS, PROBABILITY_FRACTION_BITS)

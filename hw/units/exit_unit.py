@@ -66,7 +66,7 @@ class ExitUnit(wiring.Component):
     """
 
     def __init__(self, num_labels: int, technology: str = "generic") -> None:
-        """Raises TypeError or ValueError when ``num_labels`` is no integer in 2..8, or the technology unknown."""
+        """Raises TypeError or ValueError: ``num_labels`` is no integer in 2..8, the technology unknown."""
         self.arithmetic = ExitArithmetic(num_labels, technology)
         self.decision = ExitDecision()
         self.num_labels = self.arithmetic.num_labels

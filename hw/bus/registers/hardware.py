@@ -34,9 +34,9 @@ class Registers(wiring.Component):
     nothing. Settings are checked as they are written (length, policy, iterations, window, alignment of
     the bases, in that order); with a bad one CONTROL.start sets ERROR and STATUS.done without disturbing
     the engine, and one while busy sets STATUS.refused alone. Good settings, the watchdog's included, are
-    copied, so the driver may write the next sentence's while one runs. The watchdog lives here: whatever the engine
-    does, a sentence ends. Cycles and counters are read from a copy, made in one cycle when a sentence
-    ends and by CONTROL.snapshot.
+    copied, so the driver may write the next sentence's while one runs. The watchdog lives here: whatever
+    the engine does, a sentence ends. Cycles and counters are read from a copy, made in one cycle when a
+    sentence ends and by CONTROL.snapshot.
 
     Parameters
     ----------
