@@ -30,6 +30,7 @@ COMMANDS = (
     ("calibrate-exits", "elbert.commands.calibrate_exits:calibrate_exits"),
     ("study exits", "elbert.commands.study.exits:exits"),
     ("study slowdown", "elbert.commands.study.slowdown:slowdown"),
+    ("study bits", "elbert.commands.study.bits:bits"),
     ("study peers", "elbert.commands.study.peers:peers"),
     ("report decisions", "elbert.commands.report.decisions:decisions"),
     ("report exits", "elbert.commands.report.exits:exits"),
