@@ -14,6 +14,7 @@ from torch import Tensor
 
 from golden_model.config import ElbertConfig
 from golden_model.integer.checkpoint import MAX_SHIFT, NORMS, IntegerCheckpoint
+from golden_model.integer.contract import HARDWARE, Contract
 from golden_model.integer.model import Sentence
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from golden_model.numerics import NORM_FRACTION_BITS, OFFSET_LIMIT, OPERAND_MAX
@@ -228,13 +229,15 @@ LONG_SUMS = Rail(_wide_sums, ("ffn.output.wide",))
 """With intermediate_size at its most (4096): a sum of the contract's 28 bits, 29 with its offset."""
 
 
-def rail_checkpoint(rail: Rail, config: ElbertConfig, seed: int = 0) -> IntegerCheckpoint:
-    """The random checkpoint of ``seed``, changed by ``rail`` and validated anew.
+def rail_checkpoint(
+    rail: Rail, config: ElbertConfig, seed: int = 0, contract: Contract = HARDWARE
+) -> IntegerCheckpoint:
+    """The random checkpoint of ``seed`` and ``contract``, changed by ``rail`` and validated anew.
 
     Raises:
         ValueError: hidden_size is below 5, so that not all of the rail's channels exist.
     """
-    checkpoint = random_checkpoint(config, seed)
+    checkpoint = random_checkpoint(config, seed, contract)
     tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
     rail.change(tensors)
     return replace(checkpoint, tensors=tensors)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scalar_model import ScalarModel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,9 +16,7 @@ from golden_model.config import PRESETS, ElbertConfig
 from golden_model.exits import ExitMode, ExitPolicy, FixedExitPolicy, exit_iterations
 from golden_model.integer.confidence import integer_confidence
 from golden_model.integer.model import GoldenModel, SentenceResult, Trace
-from golden_model.integer.ops.softmax import exp_table
 from golden_model.integer.synthetic import random_checkpoint, random_sentences
-from golden_model.numerics import HIDDEN_MAX, OPERAND_MAX
 
 NANO = PRESETS["nano"]
 THREE_CLASSES = ElbertConfig(
@@ -52,129 +50,12 @@ def same(a: SentenceResult, b: SentenceResult) -> bool:
     )
 
 
-def requantized(acc: int, offset: int, multiplier: int, shift: int, low: int, high: int) -> int:
-    half = (1 << shift) >> 1
-    return max(low, min(high, ((acc + offset) * multiplier + half) >> shift))
-
-
-class ScalarModel:
-    """docs/numerics.md once more, on Python integers, element by element: slow and independent."""
-
-    def __init__(self, model: GoldenModel) -> None:
-        self.config = model.config
-        self.t = {name: tensor.tolist() for name, tensor in model.checkpoint.tensors.items()}
-
-    def matmul(self, name: str, row: int, x: list[int], low: int, high: int) -> list[int]:
-        offset, multiplier, shift = (self.t[f"{name}.{p}"][row] for p in ("offset", "multiplier", "shift"))
-        return [
-            requantized(
-                sum(a * b for a, b in zip(x, w, strict=True)), offset[c], multiplier[c], shift[c], low, high
-            )
-            for c, w in enumerate(self.t[f"{name}.weight"])
-        ]
-
-    def norm(self, name: str, row: int, y: list[int], limit: int) -> list[int]:
-        gamma, beta, shift = (self.t[f"{name}.{p}"][row] for p in ("gamma", "beta", "shift"))
-        n = len(y)
-        s1 = sum(y)
-        variance = max(n * sum(v * v for v in y) - s1 * s1, 1)
-        e = (variance.bit_length() - 1) // 2
-        root = min(math.isqrt((1 << 46) // ((variance << 14) // 4**e)), 65535)
-        out = []
-        for c, v in enumerate(y):
-            t = ((n * v - s1) * 2048 + ((1 << e) >> 1)) >> e
-            t = max(-(1 << 17), min((1 << 17) - 1, t))
-            unit = (t * root + (1 << 15)) >> 16
-            value = (unit * gamma[c] + beta[c] + ((1 << shift[c]) >> 1)) >> shift[c]
-            out.append(max(-limit, min(limit, value)))
-        return out
-
-    def run(self, ids: list[int], types: list[int]) -> dict[str, list]:
-        t, config, taps = self.t, self.config, {}
-        wide = (-(1 << 17), (1 << 17) - 1)
-        sums = [
-            [
-                (w << 6) + p
-                for w, p in zip(t["embedding.word"][i], t["embedding.position_type"][k][at], strict=True)
-            ]
-            for at, (i, k) in enumerate(zip(ids, types, strict=True))
-        ]
-        taps["embedding.sum"] = sums
-        normed = [self.norm("embedding.norm", 0, y, OPERAND_MAX) for y in sums]
-        taps["embedding.normalized"] = normed
-        hidden = [self.matmul("embedding.projection", 0, x, -HIDDEN_MAX, HIDDEN_MAX) for x in normed]
-        taps["embedding.hidden"] = hidden
-        for row in range(config.num_hidden_layers):
-            prefix = f"iteration.{row + 1}."
-            hi = [[(v + 128) >> 8 for v in h] for h in hidden]
-            parts = {}
-            for part in ("query", "key", "value"):
-                parts[part] = [self.matmul(f"attention.{part}", row, x, -127, 127) for x in hi]
-                taps[f"{prefix}attention.{part}"] = parts[part]
-            context = [[0] * config.hidden_size for _ in ids]
-            every_score, every_exp = [], []
-            for head in range(config.num_attention_heads):
-                columns = range(head * config.head_dim, (head + 1) * config.head_dim)
-                head_scores, head_exp = [], []
-                for q in range(len(ids)):
-                    scores = [
-                        requantized(
-                            sum(parts["query"][q][c] * parts["key"][k][c] for c in columns),
-                            0,
-                            t["attention.score.multiplier"][row],
-                            t["attention.score.shift"][row],
-                            -2048,
-                            2047,
-                        )
-                        for k in range(len(ids))
-                    ]
-                    exp = [exp_table()[min(max(scores) - s, 255)] for s in scores]
-                    total = sum(exp)
-                    bits = total.bit_length()
-                    m = (t["attention.context.multiplier"][row] << (bits - 1)) // total
-                    s = t["attention.context.shift"][row] + bits - 1
-                    for c in columns:
-                        acc = sum(e * parts["value"][k][c] for k, e in enumerate(exp))
-                        context[q][c] = requantized(acc, 0, m, s, -127, 127)
-                    head_scores.append(scores)
-                    head_exp.append(exp)
-                every_score.append(head_scores)
-                every_exp.append(head_exp)
-            taps[f"{prefix}attention.scores"] = every_score
-            taps[f"{prefix}attention.exponentials"] = every_exp
-            taps[f"{prefix}attention.context"] = context
-            update = [self.matmul("attention.output", row, x, *wide) for x in context]
-            taps[f"{prefix}attention.residual"] = added = self.add(hidden, update)
-            middle = [self.norm("attention.norm", row, y, HIDDEN_MAX) for y in added]
-            taps[f"{prefix}attention.hidden"] = middle
-            hi = [[(v + 128) >> 8 for v in h] for h in middle]
-            index = [self.matmul("ffn.intermediate", row, x, -512, 511) for x in hi]
-            active = [[t["ffn.table"][row][i % 1024] for i in x] for x in index]
-            taps[f"{prefix}ffn.activation"] = active
-            update = [self.matmul("ffn.output", row, x, *wide) for x in active]
-            taps[f"{prefix}ffn.residual"] = added = self.add(middle, update)
-            hidden = [self.norm("ffn.norm", row, y, HIDDEN_MAX) for y in added]
-            taps[f"{prefix}hidden"] = hidden
-            first = [(v + 128) >> 8 for v in hidden[0]]
-            pooled = [t["pooler.table"][row][i % 1024] for i in self.matmul("pooler", row, first, -512, 511)]
-            taps[f"{prefix}pooler.output"] = pooled
-            taps[f"{prefix}logits"] = self.matmul("classifier", row, pooled, *wide)
-        return taps
-
-    @staticmethod
-    def add(hidden: list[list[int]], update: list[list[int]]) -> list[list[int]]:
-        return [
-            [max(-(1 << 17), min((1 << 17) - 1, a + b)) for a, b in zip(h, u, strict=True)]
-            for h, u in zip(hidden, update, strict=True)
-        ]
-
-
 @pytest.mark.parametrize("config", [NANO, THREE_CLASSES], ids=["nano", "three classes"])
 def test_every_named_tensor_is_the_written_rule(config: ElbertConfig) -> None:
     """Each tensor of the contract, against a second implementation on Python integers."""
     model = model_of(config)
     sentences = [([5, 9, 2], [0, 1, 1]), ([7], [0]), *random_sentences(config, 2, seed=4, longest=9)]
-    scalar = ScalarModel(model)
+    scalar = ScalarModel(model.checkpoint)
     results = model.run(sentences, trace=Trace(), answer_first=False)
     for sentence, result in zip(sentences, results, strict=True):
         expected = scalar.run(list(sentence[0]), list(sentence[1]))
