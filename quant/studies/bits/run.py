@@ -83,8 +83,8 @@ def study(
     Returns:
         JSON-able: header, iterations, samples, calibration, quality_sentences, metric, policy, float,
         objectives, points (name; source: the first of grid, ablation and search that asked for it; pareto;
-        and see :class:`_Rows`), left_out, and ablation (rows of ``ablation.ablation_rows``; None where it was not
-        asked for).
+        and see :class:`_Rows`), left_out, and ablation (rows of ``ablation.ablation_rows``; None where it was
+        not asked for).
 
     Raises:
         PromiseBroken: no scheme at all could be measured.
