@@ -11,14 +11,14 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from quant.schemes import Scheme
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "weight_bytes": "minimize",
     "products_x_bits": "minimize",
