@@ -21,6 +21,8 @@ AXES: tuple[tuple[str, str, float], ...] = (
     ("accuracy", "accuracy,\n%", 100.0),
 )
 """Of the parallel coordinates: column, name and unit, factor."""
+LONGEST_NAME = 24
+"""Characters that the front has room for: a scheme's longer name is in the table alone."""
 
 
 def draw(
@@ -49,6 +51,8 @@ def pareto(result: Mapping[str, Any]) -> Figure:
         if point["accuracy"] > top:
             top = point["accuracy"]
             line.append((point["weight_bytes"] / 1e6, 100 * top))
+            if len(point["name"]) <= LONGEST_NAME:
+                axes.annotate(point["name"], line[-1], (4, -9), textcoords="offset points", fontsize=7)
     axes.axhline(100 * result["float"]["accuracy"], color=GREY, linestyle=":", linewidth=1.0)
     axes.plot([x for x, _ in line], [y for _, y in line], color=GREY, drawstyle="steps-post", linewidth=0.9)
     for point in points:
@@ -78,7 +82,7 @@ def parallel(result: Mapping[str, Any]) -> Figure:
         values = [factor * p[column] for p in points if p[column] is not None]
         low, high = (min(values), max(values)) if values else (0.0, 0.0)
         spans.append((low, high))
-        axes.axvline(place, color=GREY, linewidth=0.6)
+        axes.plot([place, place], [0, 1], color=GREY, linewidth=0.6)
         for at, value in ((-0.06, low), (1.03, high)):
             axes.text(place, at, f"{value:.4g}" if values else "", ha="center", va="center", fontsize=7)
         axes.text(place, 1.16, label, ha="center", va="center")
