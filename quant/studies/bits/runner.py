@@ -131,7 +131,7 @@ def _client(stack: ExitStack, workers: int, scheduler: str | None) -> Any:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,  # a worker that is paused half-way through a point helps nobody
         silence_logs=logging.CRITICAL,
     )
