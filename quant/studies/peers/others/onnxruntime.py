@@ -34,6 +34,12 @@ FLOAT_OPERATORS = (
 )
 """That stay in float32 between DequantizeLinear and QuantizeLinear, where a graph has them."""
 
+PRODUCTS = {
+    "int8": ("QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
+    "float32": ("MatMul", "Gemm", "FusedMatMul"),
+}
+"""Operators of the graph that onnxruntime runs, after its own fusions."""
+
 
 class _Logits(torch.nn.Module):
     """The model with positional inputs and the logits alone, as an exporter wants it."""
@@ -138,12 +144,14 @@ def _open(path: Path, threads: int) -> Ready:
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(path.read_bytes(), settings, providers=["CPUExecutionProvider"])
     counted = Counter(node.op_type for node in onnx.load(str(optimised)).graph.node)
+    products = {kind: sum(counted[name] for name in names) for kind, names in PRODUCTS.items()}
     floats = [name for name in FLOAT_OPERATORS if counted[name]]
     return Ready(
         lambda batch: torch.from_numpy(session.run(None, _feed(batch))[0]),
         path.stat().st_size,
         False,
-        f"products are int8; {', '.join(floats)} are float32 between conversions",
+        f"{products['int8']} of {sum(products.values())} products are int8; the others, "
+        f"{', '.join(floats)} and the residuals are float32 between conversions",
         {"operators": dict(sorted(counted.items()))},
     )
 
