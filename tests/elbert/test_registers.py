@@ -35,7 +35,11 @@ def test_the_map_for_machines(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "map.json").read_text())
     assert (tmp_path / document["file"]).is_file()
     (geometry,) = [each for each in document["registers"] if each["name"] == "GEOMETRY"]
-    assert {field["name"]: field["reset"] for field in geometry["fields"]} == {"rows": 8, "cols": 16, "axi_bits": 128}
+    assert {field["name"]: field["reset"] for field in geometry["fields"]} == {
+        "rows": 8,
+        "cols": 16,
+        "axi_bits": 128,
+    }
     offsets = [each["offset"] for each in document["registers"]]
     assert offsets == sorted(set(offsets))
 
