@@ -356,7 +356,7 @@ def _check_integer(scheme: WeightScheme, name: str, low: int, high: int) -> None
 
 
 def _presets() -> dict[str, Scheme]:
-    low = {"weight_observer": "mse", "correct_bias": True}
+    low: dict[str, Any] = {"weight_observer": "mse", "correct_bias": True}
     return {
         "w8a8": Scheme(),
         "w4a8": Scheme(weight_bits=4, rounding="gptq", **low),

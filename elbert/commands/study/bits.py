@@ -174,7 +174,7 @@ def bits(
 
 def _calibration(
     named: str | None, file: Path | None, task: str | None, columns: Columns, data: TextDataset
-) -> Texts:
+) -> Texts | TextDataset:
     """The texts that ranges are found on."""
     if named is not None:
         return load_texts(named, "train", columns)
@@ -189,7 +189,7 @@ def _calibration(
 def _subject(
     model: Path,
     rows: TextDataset,
-    seen: Texts,
+    seen: Texts | TextDataset,
     metric: str,
     policy: ExitPolicy,
     numbers: tuple[int, int, int],

@@ -25,8 +25,10 @@ CONNECT_SECONDS = 20
 class Runner(Protocol):
     """Takes schemes, gives points as they are done."""
 
-    slots: int
-    """Points that are measured at once."""
+    @property
+    def slots(self) -> int:
+        """Points that are measured at once."""
+        ...
 
     def submit(self, scheme: Scheme) -> None:
         """Has a scheme measured."""

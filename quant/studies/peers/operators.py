@@ -199,17 +199,24 @@ def _layernorm(
         out_lsb = float(scale_of(checkpoint, f"iteration.{iteration}.{output}"))
         module = modules[f"{part}.norm"]
         gamma, beta = (each.detach().double().cpu() for each in (module.weight, module.bias))
-        stored = [
+        gammas, betas, shifts = (
             checkpoint.tensors[f"{part}.norm.{each}"][row].to(torch.int64)
             for each in ("gamma", "beta", "shift")
-        ]
+        )
         inputs = torch.cat(seen[f"iteration.{iteration}.{part}.residual"])
         top = 1 << (RESIDUAL_BITS - 1)
         y = _integers(inputs, lsb).clamp(-top, top - 1)
         real = torch.nn.functional.layer_norm(inputs, inputs.shape[-1:], gamma, beta, module.eps)
         ours = (
             layernorm(
-                y, *stored, -HIDDEN_MAX, HIDDEN_MAX, contract.norm_fraction_bits, contract.rsqrt_bits
+                y,
+                gammas,
+                betas,
+                shifts,
+                -HIDDEN_MAX,
+                HIDDEN_MAX,
+                contract.norm_fraction_bits,
+                contract.rsqrt_bits,
             ).double()
             * out_lsb
         )

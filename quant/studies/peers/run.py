@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def study(
     threads = torch.get_num_threads()
     work = make_work(sentences, labels, watched, tokenizer.pad_id, options.batch, options.timed, threads)
     model = Model(float_folder, integer_folder, policy)
-    facts = {
+    facts: dict[str, Any] = {
         "float_sha256": stored_sha256(float_folder),
         "integer_sha256": None if integer_folder is None else sha256_of(integer_folder / TENSOR_FILE),
         "data_sha256": data.sha256,
@@ -132,7 +133,7 @@ def study(
         store.row(
             name,
             versions(LINE_UP[name]),
-            lambda name=name: _row(LINE_UP[name], model, work, reference, expected, options, bars),
+            partial(_row, LINE_UP[name], model, work, reference, expected, options, bars),
         )
         for name in options.peers
     ]
