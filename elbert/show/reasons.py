@@ -27,7 +27,7 @@ def print_reasons(result: Mapping[str, Any], written: Sequence[Path]) -> None:
                     name,
                     f"{entry['sqnr_db']:.1f}",
                     entry["bits"],
-                    f"{100 * entry['rails']:.3f}",
+                    None if entry["grouped"] else f"{100 * entry['rails']:.3f}",
                     f"{entry['scales']['spread']:.2f}",
                 )
                 for name, entry in weights

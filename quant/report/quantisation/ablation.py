@@ -45,9 +45,9 @@ def read_ablation(path: Path | str) -> list[dict[str, Any]]:
             scheme of one before it. The message names file, row and value.
     """
     found = read_object(path)
-    if KEY not in found:
-        raise ValueError(f"{path} has no key {KEY!r}: it is no result of elbert study bits with an ablation")
-    rows = found[KEY]
+    rows = found.get(KEY)
+    if rows is None:
+        raise ValueError(f"{path} holds no {KEY}: it is no result of elbert study bits --ablation")
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: {KEY} is {quote(rows)}, expected a list of rows")
     read: dict[tuple[str, int, str], AblationRow] = {}

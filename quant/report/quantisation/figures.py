@@ -27,8 +27,8 @@ DECIBELS = (10.0, 50.0)
 """Ends of the colours of an SQNR."""
 SMALLEST_SHARE = 1e-5
 """Clipped shares below are the palest."""
-MOST_DIFFERENCE = 12.0
-"""dB at the ends of a difference's colours, at most."""
+LEAST_DIFFERENCE = 2.0
+"""dB at the ends of a difference's colours, at least."""
 ITERATION = "iteration"
 SMALL: tuple[tuple[str, str, str, Callable[[np.ndarray], np.ndarray], float, float], ...] = (
     ("this iteration's noise", "share of the noise", "made_share", np.asarray, 0.0, 1.0),
@@ -114,7 +114,7 @@ def _numbers(axes: Axes, data: dict[str, Any], image: AxesImage, grid: np.ndarra
             value = grid[row, 0 if once else int(column)]
             red, green, blue, _ = image.to_rgba(value)
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            text = format(value, form) + (" (made once)" if once else "")
+            text = format(round(value) or 0, form) + (" (made once)" if once else "")  # no -0
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=5, color="white" if dark else BLACK
             )
@@ -158,12 +158,13 @@ def heatmap(data: dict[str, Any]) -> Figure:
 
 
 def difference(data: dict[str, Any]) -> Figure:
-    """SQNR of every other checkpoint minus the first's."""
+    """SQNR of every other checkpoint minus the first's; colours end at the largest of what is no exit."""
     grids = {name: _grid(data, values) for name, values in data["difference"].items()}
-    most = max(1.0, min(MOST_DIFFERENCE, max(float(np.abs(grid).max()) for grid in grids.values())))
+    shown = [row for row, name in enumerate(data["tensors"]) if not name.startswith("exit.")]
     figure = Figure(figsize=(WIDTH, len(grids) * (ROW * len(data["tensors"]) + 1.0)))
     panels = figure.subplots(len(grids), 1, squeeze=False)[:, 0]
     for axes, (name, grid) in zip(panels, grids.items(), strict=True):
+        most = max(LEAST_DIFFERENCE, float(np.abs(grid[shown]).max()))
         image = _map(axes, data, grid, True, cmap=colormaps["PuOr"], vmin=-most, vmax=most)
         _numbers(axes, data, image, grid, "+.0f")
         axes.set_title(f"{name} minus {data['model']['name']}")
@@ -186,15 +187,17 @@ def weights(data: dict[str, Any]) -> Figure:
         found = entry["histogram"]
         left = [found["start"] + found["width"] * i for i in range(len(found["counts"]) + 1)]
         axes.stairs(found["counts"], [edge - 0.5 for edge in left], fill=True, color=BLUE, linewidth=0)
-        for end in (-entry["limit"], entry["limit"]):
+        for end in () if entry["grouped"] else (-entry["limit"], entry["limit"]):
             axes.axvline(end, color=VERMILLION, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.set_yticks([])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.tick_params(labelsize=6)
         axes.grid(False)
         axes.set_title(name, fontsize=6.5)
-        rails = "<0.01 %" if 0.0 < entry["rails"] < 5e-5 else f"{100 * entry['rails']:.2f} %"
-        facts = f"{entry['sqnr_db']:.1f} dB\n{rails} at ±{entry['limit']}"
+        facts = f"{entry['sqnr_db']:.1f} dB"
+        if not entry["grouped"]:
+            rails = "<0.01 %" if 0.0 < entry["rails"] < 5e-5 else f"{100 * entry['rails']:.2f} %"
+            facts += f"\n{rails} at ±{entry['limit']}"
         axes.annotate(facts, (0.98, 0.95), xycoords="axes fraction", ha="right", va="top", fontsize=5.5)
     top.supxlabel("integer", fontsize=7)
     axes = bottom.subplots()

@@ -27,15 +27,18 @@ def render_page(data: dict[str, Any]) -> str:
 
 
 def scheme_line(checkpoint: dict[str, Any]) -> str:
-    """A checkpoint's scheme, and where its contract is not the hardware's, as a line of text."""
+    """A checkpoint's scheme, and whether its contract is the hardware's, as a line of text."""
     parts = [f"{name} {_plain(value)}" for name, value in (checkpoint["scheme"] or {}).items()]
-    parts += [f"{name} {value} (the hardware's is another)" for name, value in checkpoint["contract"].items()]
+    if checkpoint["contract"]:
+        parts.append("a study's widths, not the hardware's")
     return ", ".join(parts) or "not said"
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) + ")"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ def describe_weights(checkpoint: IntegerCheckpoint, decibels: dict[str, float]) 
         decibels: SQNR by name (``quality.weight_sqnr``).
 
     Returns:
-        By name: ``shape``; ``sqnr_db``; ``bits`` and ``limit``, the largest integer of its range
-        (:func:`range_of`); ``rails``, share of integers at ±limit; ``zeros``, share of 0; ``histogram`` of
+        By name: ``shape``; ``sqnr_db``; ``bits``, ``limit`` and ``grouped`` of its :class:`Range`;
+        ``rails``, share of integers at ±limit (None where ``grouped``); ``zeros``, of 0; ``histogram`` of
         the integers (``start``, ``width``, ``counts``); ``scales``: ``channels``, quartiles ``quantiles`` of
         their LSBs in real units (the largest where it differs over a channel's inputs), and ``spread``, the
         largest over the smallest.
@@ -39,35 +40,46 @@ def describe_weights(checkpoint: IntegerCheckpoint, decibels: dict[str, float]) 
         name: {
             "shape": list(checkpoint.tensors[name].shape),
             "sqnr_db": round(value, 2),
-            **describe_integers(checkpoint.tensors[name], *range_of(checkpoint, name)),
+            **describe_integers(checkpoint.tensors[name], Range.of(checkpoint, name)),
             "scales": describe_scales(scale_of(checkpoint, name)),
         }
         for name, value in decibels.items()
     }
 
 
-def range_of(checkpoint: IntegerCheckpoint, name: str) -> tuple[int, int]:
-    """Bits and largest integer of a stored weight, as its scheme says.
+@dataclass(frozen=True)
+class Range:
+    """Where a stored weight's integers may lie.
 
-    A group's multiplier makes integers larger than the scheme's grid: their range then is the least symmetric
-    one of whole bits that holds them.
+    Members:
+        bits: Of its scheme.
+        limit: Largest integer.
+        grouped: Whether the integers hold their groups' multipliers, which move the ends of each group's own
+            range: ``limit`` then is that of the least symmetric range of whole bits that holds them all.
     """
-    stored = checkpoint.tensors[name]
-    if not name.endswith(".weight"):
-        bits = torch.iinfo(stored.dtype).bits
-        return bits, signed_limit(bits)
-    scheme = Scheme.from_dict(checkpoint.metadata.get("scheme", {})).weights(name.removesuffix(".weight"))
-    largest = int(stored.to(torch.int32).abs().max())
-    if largest <= scheme.weight_levels:
-        return scheme.weight_bits, scheme.weight_levels
-    bits = largest.bit_length() + 1
-    return bits, signed_limit(bits)
+
+    bits: int
+    limit: int
+    grouped: bool = False
+
+    @classmethod
+    def of(cls, checkpoint: IntegerCheckpoint, name: str) -> Range:
+        """That of a stored weight or embedding table."""
+        stored = checkpoint.tensors[name]
+        if not name.endswith(".weight"):
+            bits = torch.iinfo(stored.dtype).bits
+            return cls(bits, signed_limit(bits))
+        scheme = Scheme.from_dict(checkpoint.metadata.get("scheme", {})).weights(name.removesuffix(".weight"))
+        if scheme.granularity != "group":
+            return cls(scheme.weight_bits, scheme.weight_levels)
+        largest = max(1, int(stored.to(torch.int32).abs().max()))
+        return cls(scheme.weight_bits, signed_limit(largest.bit_length() + 1), True)
 
 
-def describe_integers(integers: Tensor, bits: int, limit: int) -> dict[str, Any]:
-    """``bits``, ``limit``, ``rails``, ``zeros`` and ``histogram`` of :func:`describe_weights`."""
+def describe_integers(integers: Tensor, within: Range) -> dict[str, Any]:
+    """``bits``, ``limit``, ``grouped``, ``rails``, ``zeros``, ``histogram`` of :func:`describe_weights`."""
     magnitudes = integers.to(torch.int32).abs()
-    width = 1
+    limit, width = within.limit, 1
     while (2 * limit + 1) / width > SHOWN:
         width *= 2
     # bins are centred on 0: one of width w holds -w/2..w/2 - 1 around every multiple of w
@@ -75,9 +87,10 @@ def describe_integers(integers: Tensor, bits: int, limit: int) -> dict[str, Any]
     places = torch.div(integers.flatten().to(torch.int64) + width // 2, width, rounding_mode="floor") - low
     counts = torch.bincount(places, minlength=1 - 2 * low)
     return {
-        "bits": bits,
+        "bits": within.bits,
         "limit": limit,
-        "rails": float((magnitudes == limit).double().mean()),
+        "grouped": within.grouped,
+        "rails": None if within.grouped else float((magnitudes == limit).double().mean()),
         "zeros": float((magnitudes == 0).double().mean()),
         "histogram": {"start": low * width - width // 2, "width": width, "counts": counts.tolist()},
     }

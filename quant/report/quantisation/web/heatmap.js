@@ -41,10 +41,14 @@ const MEASURES = {
     ends: ["0 %", "100 % of the range"], note: "The largest magnitude of an integer as a share of the largest it could be. 18-bit sums are wide on purpose.",
   },
 };
+// Where a difference's colours end: at the checkpoint's largest of what is no exit, in whole dB.
+const differenceEnd = () => Math.max(2, Math.ceil(Math.max(...Object.entries(data.difference[shown().name] || {})
+  .filter(([name]) => !name.startsWith("exit.")).flatMap(([, values]) => values.map(Math.abs)))));
+
 if (data.checkpoints.length > 1) MEASURES.difference = {
   label: "difference", two: true, of: (cell, t, row) => cell.sqnr_db - cellAt(t, row, data.checkpoints[0]).sqnr_db,
-  ink: (v) => Math.min(1, Math.max(-1, v / 12)), brief: (v) => (Math.abs(v) < 0.5 ? "0" : signed(v, 0)), say: (v) => `${signed(v, 1)} dB`,
-  ends: ["-12 dB: noisier", "+12 dB: less noise"], note: `SQNR of the checkpoint shown minus that of ${data.checkpoints[0].name}.`,
+  ink: (v) => Math.min(1, Math.max(-1, v / differenceEnd())), brief: (v) => (Math.abs(v) < 0.5 ? "0" : signed(v, 0)), say: (v) => `${signed(v, 1)} dB`,
+  get ends() { return [`-${differenceEnd()} dB: noisier`, `+${differenceEnd()} dB: less noise`]; }, note: `SQNR of the checkpoint shown minus that of ${data.checkpoints[0].name}.`,
 };
 
 const ramp = (ink) => `color-mix(in oklab, var(${ink < 0 ? "--wrong" : MEASURES[state.measure].two ? "--right" : "--heat"}) ${(100 * Math.abs(ink)).toFixed(1)}%, var(--band))`;
@@ -73,6 +77,7 @@ function drawMap() {
       }, html("span", { "aria-hidden": "true" }, measure.brief(value) + (tensor.once ? " · made once" : "")));
     }))));
   table.replaceChildren(head, body);
+  for (const part of [table, byId("legend")]) part.classList.toggle("two", Boolean(measure.two));
   const stops = Array.from({ length: 21 }, (_, i) => ramp(measure.two ? i / 10 - 1 : i / 20)).join(",");
   byId("legend").replaceChildren(html("span", {}, measure.ends[0]), html("span", { class: "ramp", style: `background:linear-gradient(90deg,${stops})` }), html("span", {}, measure.ends[1]),
     html("span", {}, html("i", { class: "frame" }), "below its bound"));

@@ -1,20 +1,22 @@
 // Section 2: integers of every stored weight, and how far the channels' scales differ.
 
+// Of a group a multiplier moves the ends, which are no rail then.
+const atRails = (entry) => (entry.grouped ? "" : `${share(entry.rails)} at ±${entry.limit.toLocaleString("en")}, `);
 const sizeOf = (shape) => shape.join(" × ");
 
 function drawWeights() {
   const entries = Object.entries(shown().weights);
   byId("weight-figures").replaceChildren(...entries.map(([name, entry]) => html("article", { "data-weight": name },
     html("h3", {}, name),
-    html("p", {}, html("strong", {}, decibels(entry.sqnr_db)), `, ${sizeOf(entry.shape)}, ${entry.bits} bits`),
-    html("p", {}, `${share(entry.rails)} at ±${entry.limit.toLocaleString("en")}, ${share(entry.zeros)} are 0`),
+    html("p", {}, html("strong", {}, decibels(entry.sqnr_db)), `, ${sizeOf(entry.shape)}, ${entry.bits} bits`, entry.grouped ? " times a group's multiplier" : ""),
+    html("p", {}, `${atRails(entry)}${share(entry.zeros)} are 0`),
     html("div", { class: "figure" }))));
   for (const card of byId("weight-figures").children) {
     const [name, entry] = entries.find(([key]) => key === card.dataset.weight);
     drawBars(card.querySelector(".figure"), {
       // an integer's bar stands around it
-      histogram: { ...entry.histogram, start: entry.histogram.start - (entry.histogram.width % 2) / 2 }, low: -entry.limit, high: entry.limit, logarithmic: false, height: 132, unit: "",
-      label: "integer", description: `Integers of ${name}: ${share(entry.rails)} at the ends ±${entry.limit}`, counted: "", margin: { left: 36, bottom: 34, right: 8 },
+      histogram: { ...entry.histogram, start: entry.histogram.start - (entry.histogram.width % 2) / 2 }, low: entry.grouped ? -Infinity : -entry.limit, high: entry.grouped ? Infinity : entry.limit, logarithmic: false, height: 132, unit: "",
+      label: "integer", description: `Integers of ${name}: ${atRails(entry)}${share(entry.zeros)} are 0`, counted: "", margin: { left: 36, bottom: 34, right: 8 },
     });
   }
   drawScales(entries.filter(([, entry]) => entry.scales.channels > 1));
@@ -22,7 +24,7 @@ function drawWeights() {
   byId("weight-table").replaceChildren(
     html("thead", {}, row(["weight", "shape", "SQNR, dB", "bits", "at the ends", "zero", "channels", "LSB, least", "median", "largest", "largest / least"], "th")),
     html("tbody", {}, ...entries.map(([name, entry]) => row([
-      name, sizeOf(entry.shape), entry.sqnr_db.toFixed(2), entry.bits, share(entry.rails), share(entry.zeros), entry.scales.channels,
+      name, sizeOf(entry.shape), entry.sqnr_db.toFixed(2), entry.bits, entry.grouped ? "–" : share(entry.rails), share(entry.zeros), entry.scales.channels,
       ...[0, 2, 4].map((i) => figures(entry.scales.quantiles[i])), figures(entry.scales.spread),
     ].map(String), "td"))));
 }
