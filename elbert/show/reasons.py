@@ -68,7 +68,7 @@ def _print_exits(name: str, exits: Mapping[str, Any]) -> None:
 
 
 def _reached(entry: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    """Speedup in multiply-adds, and points lost against the form's own full depth."""
+    """Speedup in multiply-adds, and points lost against the float model's full depth."""
     if entry is None:
         return None, None
-    return f"{entry['speedup_macs']:.2f}x", f"{entry['points_lost']:.2f}"
+    return f"{entry['speedup_macs']:.2f}x", f"{entry['points_lost_float']:.2f}"

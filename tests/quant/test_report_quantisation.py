@@ -514,6 +514,11 @@ def test_exits_moved_by_integers_are_counted(tables: tuple[LogitTable, LogitTabl
     assert found["as_set"]["answer_flips"]["mean"] == pytest.approx((answers[0] != answers[1]).mean())
     assert found["as_set"]["float"]["accuracy"] == pytest.approx((answers[0] == labels).mean())
     assert found["as_set"]["golden"]["accuracy"] == pytest.approx((answers[1] == labels).mean())
+    deep = [float((t.labels.numpy()[-1] == labels).mean()) for t in (floating, golden)]
+    assert found["full_depth"]["float"] == pytest.approx(deep[0])
+    lost = found["as_set"]["golden"]
+    assert lost["points_lost"] == pytest.approx(100 * (deep[1] - lost["accuracy"]))
+    assert lost["points_lost_float"] == pytest.approx(100 * (deep[0] - lost["accuracy"]))
     assert found["as_set"]["golden"]["mean_exit"] == pytest.approx(g.mean())
     costs = (100.0 * (g - 1) + 40.0 + g) / (600.0 + 1.0)  # whole layers, the answering one, the exits
     assert found["as_set"]["golden"]["cost_macs"] == pytest.approx(costs.mean())
@@ -539,7 +544,7 @@ def test_kept_thresholds_are_floats_and_recalibrated_ones_the_integers(
         assert result is not None
         picked[name] = result.fit.rows
     labels = torch.tensor(rows.labels)
-    full = (outcomes["g"].answers[0] == labels).double().mean()
+    full, deep = ((outcomes[name].answers[0] == labels).double().mean() for name in ("g", "f"))
     for key, by in (("kept", "f"), ("recalibrated", "g")):
         accuracies, costs = [], []
         for half, (first, second) in zip(judge.halves, picked[by].tolist(), strict=True):
@@ -552,6 +557,9 @@ def test_kept_thresholds_are_floats_and_recalibrated_ones_the_integers(
         assert entry["accuracy"] == pytest.approx(float(torch.stack(accuracies).mean()))
         assert entry["cost_macs"] == pytest.approx(float(torch.stack(costs).mean()))
         assert entry["points_lost"] == pytest.approx(POINTS * float(full - torch.stack(accuracies).mean()))
+        assert entry["points_lost_float"] == pytest.approx(
+            POINTS * float(deep - torch.stack(accuracies).mean())
+        )
     entries = found["equal_loss"]["loss_1"]
     assert entries["kept"]["cost_macs"] != entries["recalibrated"]["cost_macs"]
 

@@ -102,7 +102,9 @@ def exits_under_quantisation(
         ``exit_flips``, ``exit_difference`` (mean, with its sign), ``exit_distance`` (mean magnitude) and
         ``answer_flips``. ``equal_loss``: per loss the float model's, and the integers' with its thresholds
         (``kept``) and with their own (``recalibrated``); None for the policy ``none`` or a model of one
-        iteration, an entry None where a half has no setting that loses so little.
+        iteration, an entry None where a half has no setting that loses so little. Points are lost against
+        the form's own full depth (``points_lost``, which picks go by) and against the float model's
+        (``points_lost_float``).
 
     Raises:
         ValueError: the tables are not of the same sentences, iterations and classes.
@@ -157,6 +159,8 @@ def _as_set(floating: Outcomes, golden: Outcomes, judge: Judge) -> dict[str, Any
     f, g = floating.exits[1].long(), golden.exits[1].long()
     depth = floating.iterations
     difference = g - f
+    # of either form at full depth and under the policy
+    scores = [judge.score(each.answers[:2]).tolist() for each in (floating, golden)]
     return {
         "difference": {
             "from": 1 - depth,
@@ -169,12 +173,12 @@ def _as_set(floating: Outcomes, golden: Outcomes, judge: Judge) -> dict[str, Any
         "answer_flips": _mean(judge, (floating.answers[1] != golden.answers[1]).double()),
         **{
             name: {
-                "accuracy": float(judge.score(each.answers[1:2])[0]),
-                "points_lost": POINTS
-                * float(judge.score(each.answers[:1])[0] - judge.score(each.answers[1:2])[0]),
+                "accuracy": score,
+                "points_lost": POINTS * (own - score),
+                "points_lost_float": POINTS * (scores[0][0] - score),
                 **cost_keys(float(each.costs[1].mean()), float(each.exits[1].double().mean()), depth),
             }
-            for name, each in (("float", floating), ("golden", golden))
+            for name, each, (own, score) in zip(("float", "golden"), (floating, golden), scores, strict=True)
         },
     }
 
@@ -187,9 +191,11 @@ def _at_loss(points: float, runners: list[Runner], references: list[Reference]) 
     if by_float is not None:
         fit = cross_fit(golden.contender.outcomes, by_float.fit.rows.flatten(), golden.judge.halves)
         kept = None if fit is None else Result(golden.contender, golden.judge, fit)
-    named = {"points_lost": references[1], "points_lost_float": references[0]}
+    full = (references[0], references[1], references[1])
+    results = zip(("float", "kept", "recalibrated"), (by_float, kept, by_golden), full, strict=True)
     return {
-        "float": None if by_float is None else by_float.as_dict({"points_lost": references[0]}),
-        "kept": None if kept is None else kept.as_dict(dict(named)),
-        "recalibrated": None if by_golden is None else by_golden.as_dict(dict(named)),
+        name: None
+        if result is None
+        else result.as_dict({"points_lost": own, "points_lost_float": references[0]})
+        for name, result, own in results
     }

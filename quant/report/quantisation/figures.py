@@ -244,11 +244,11 @@ def exits(data: dict[str, Any]) -> Figure:
         ):
             entries = [entry[name] for entry in (found["equal_loss"] or {}).values() if entry[name]]
             right.plot(
-                [entry["points_lost"] for entry in entries],
+                [entry["points_lost_float"] for entry in entries],
                 [entry["speedup_macs"] for entry in entries],
                 marker=marker, color=colour, markersize=4, linewidth=0.8,
             )  # fmt: skip
-        right.set_xlabel("points lost on the other half")
+        right.set_xlabel("points lost against float at full depth")
         right.set_ylabel("speedup, multiply-adds")
         right.set_title("thresholds picked on one half")
     handles = [

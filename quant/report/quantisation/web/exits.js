@@ -11,7 +11,7 @@ function drawExits() {
 
 function exitCard({ name, exits }) {
   const { as_set: asSet, equal_loss: equalLoss, full_depth: full } = exits;
-  const reached = (entry) => (entry ? [`${entry.speedup_macs.toFixed(2)}x`, entry.points_lost.toFixed(2)] : ["–", "–"]);
+  const reached = (entry) => (entry ? [`${entry.speedup_macs.toFixed(2)}x`, entry.points_lost_float.toFixed(2)] : ["–", "–"]);
   const head = ["thresholds", "float", "lost", "integers", "lost", "recalibrated", "lost"];
   const rows = [["as the policy has them", ...reached(asSet.float), ...reached(asSet.golden), "", ""],
     ...Object.values(equalLoss || {}).map((entry) => [`≤ ${entry.points} points lost`, ...reached(entry.float), ...reached(entry.kept), ...reached(entry.recalibrated)])];
