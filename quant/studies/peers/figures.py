@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from golden_model.progress import Bars, silent
 from quant.studies.peers.run import table_of
@@ -47,9 +48,12 @@ def _figure(result: Mapping[str, Any]) -> Figure:
             )
         axes.set_xlabel("MB stored")
         axes.set_ylabel(label)
-        axes.set_xlim(left=0)
         axes.margins(y=0.15)
+        axes.set_xlim(0, 1.1 * max(row["bytes"] for row in rows) / 1e6)
     right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_minor_locator(NullLocator())
+    right.yaxis.set_major_formatter(lambda value, place: f"{value:g}x")
     names = "    ".join(f"{number} {row['title']}" for number, row in enumerate(rows, start=1))
     figure.supxlabel(_folded(names, 110) + "\nsquares: integers throughout", fontsize=7)
     return figure

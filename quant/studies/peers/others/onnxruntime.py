@@ -29,6 +29,7 @@ FLOAT_OPERATORS = (
     "Erf",
     "Tanh",
     "Gelu",
+    "BiasGelu",
     "FastGelu",
     "SkipLayerNormalization",
 )
