@@ -9,21 +9,23 @@ rounded.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from quant.rounding.gptq import damping
 from quant.schemes import Grid
 
-STEPS = 300
-RATE = 0.02
+STEPS = 800
+RATE = 0.05
 """Adam's learning rate."""
 WARM_UP = 0.2
 """Share of the steps without a regulariser."""
 BETA = (20.0, 2.0)
 """Exponent of the regulariser, from its first step to its last: later ones push towards 0 and 1."""
-STRENGTH = 0.02
-"""Of the regulariser, relative to the error of rounding to nearest."""
+STRENGTH = 20.0
+"""Of the regulariser's mean, relative to the error of rounding to nearest."""
 STRETCH = (-0.1, 1.1)
 """Of the sigmoid, so that its ends reach 0 and 1 (equation 23)."""
 
@@ -31,41 +33,44 @@ STRETCH = (-0.1, 1.1)
 def round_adaround(weight: Tensor, step: Tensor, grid: Grid, hessian: Tensor) -> Tensor:
     """Integers of the grid, float64 [out, in], with weight ~ integer · step; arguments as of ``round_gptq``.
 
-    Never worse than the nearest integers by the same second moments: rows where it is keep those.
+    Never worse than the nearest integers by the same second moments: rows where it is keep those. In float64:
+    second moments reach over so many powers of ten that float32 halved what the descent gains.
     """
-    w, step = weight.double(), step.expand_as(weight)
-    scaled = w / step
-    nearest = grid.nearest(scaled)
-    below = grid.below(scaled)
-    inputs = w.shape[1]
-    moments = hessian + torch.eye(inputs, dtype=hessian.dtype) * damping(hessian)
+    w, step = weight.double(), step.double().expand_as(weight)
+    moments = hessian + torch.eye(w.shape[1], dtype=hessian.dtype) * damping(hessian)
+    nearest, below = grid.nearest(w / step), grid.below(w / step)
     before = _row_errors(w - nearest * step, moments)
-    scale = float(before.sum().clamp(min=1e-300))
-    low, high = STRETCH
-    share = ((scaled - below) / grid.step).clamp(1e-3, 1 - 1e-3)
+    up = _descend(w, step, grid, moments, before.clamp(min=1e-300).unsqueeze(1))
+    found = (below + grid.step * up).clamp(-grid.limit, grid.limit)
+    after = _row_errors(w - found * step, moments)
+    return torch.where((after <= before).unsqueeze(1), found, nearest)
+
+
+def _descend(w: Tensor, step: Tensor, grid: Grid, moments: Tensor, unit: Tensor) -> Tensor:
+    """Which weights go up: bool [out, in]; every row's error counts in its ``unit`` [out, 1]."""
+    below, (low, high) = grid.below(w / step), STRETCH
+    share = ((w / step - below) / grid.step).clamp(1e-3, 1 - 1e-3)
     v = torch.logit((share - low) / (high - low))
+    rest, size = w - below * step, step * grid.step
+    # beyond the grid's ends up and down are the same
+    room = (below + grid.step <= grid.limit) & (below >= -grid.limit)
+    slope = 2 * step * grid.step / unit
     mean, square = torch.zeros_like(v), torch.zeros_like(v)
-    strength = STRENGTH / v.numel()
     for number in range(1, STEPS + 1):
         sigmoid = torch.sigmoid(v)
         stretched = sigmoid * (high - low) + low
         h = stretched.clamp(0, 1)
-        integers = (below + grid.step * h).clamp(-grid.limit, grid.limit)
-        error = w - integers * step
-        gradient = -2 * (error @ moments) * step * grid.step / scale
+        gradient = ((h * size - rest) @ moments) * slope
         warm = (number / STEPS - WARM_UP) / (1 - WARM_UP)
         if warm > 0:
-            beta = BETA[1] + 0.5 * (BETA[0] - BETA[1]) * (1 + torch.cos(torch.tensor(warm * torch.pi)).item())
+            beta = BETA[1] + 0.5 * (BETA[0] - BETA[1]) * (1 + math.cos(warm * math.pi))
             centred = 2 * h - 1
-            gradient -= strength * 2 * beta * centred.sign() * centred.abs() ** (beta - 1)
-        gradient *= ((stretched > 0) & (stretched < 1)) * sigmoid * (1 - sigmoid) * (high - low)
+            gradient -= STRENGTH / w.shape[1] * 2 * beta * centred.sign() * centred.abs() ** (beta - 1)
+        gradient *= ((stretched > 0) & (stretched < 1) & room) * sigmoid * (1 - sigmoid) * (high - low)
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient * gradient
         v -= RATE * (mean / (1 - 0.9**number)) / ((square / (1 - 0.999**number)).sqrt() + 1e-12)
-    up = torch.sigmoid(v) * (high - low) + low >= 0.5
-    found = (below + grid.step * up).clamp(-grid.limit, grid.limit)
-    after = _row_errors(w - found * step, moments)
-    return torch.where((after <= before).unsqueeze(1), found, nearest)
+    return torch.sigmoid(v) * (high - low) + low >= 0.5
 
 
 def _row_errors(error: Tensor, moments: Tensor) -> Tensor:
