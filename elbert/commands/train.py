@@ -67,6 +67,21 @@ def train(
             "1, with --teacher 0.5."
         ),
     ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            help="With --stage-two: trains under a scheme, named or FILE.json (docs/quantisation.md), and "
+            "writes integer checkpoints."
+        ),
+    ] = None,
+    step_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="With --quantize: of the scales, in shares of their start; by default 1e-3."),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --quantize: sentences to calibrate the start on; by default 256."),
+    ] = None,
     preset: options.PresetOption = "small",
     config: options.ConfigOption = None,
     init: Annotated[
@@ -163,12 +178,15 @@ def train(
 
     from golden_model.data.tables import Columns
     from golden_model.train.joint import JointOptions
-    from golden_model.train.methods import check_folder, run, summary_rows, train_all, train_method
+    from golden_model.train.methods import Prepare, check_folder, run, summary_rows, train_all, train_method
     from golden_model.train.processes import is_main, leaving
     from golden_model.train.setup import Splits, Teaching, Vocabulary, prepare, prepare_teacher
     from golden_model.train.stage_two import StageTwo, checkpoint_of
     from golden_model.train.texts import Unlabelled
     from golden_model.train.trainer import Trainer, TrainingOptions
+    from quant.qat.objective import QuantizedOptions
+    from quant.qat.setup import under_scheme
+    from quant.schemes import Scheme
 
     options.use_threads(threads)
     columns = Columns(text_column, pair_column, label_column, header, encoding)
@@ -204,6 +222,11 @@ def train(
         raise ValueError(f"--unlabelled {unlabelled[0]}: there is no --teacher to answer it")
     elif unlabelled_task and teacher is None:
         raise ValueError(f"--unlabelled-task {unlabelled_task[0]}: there is no --teacher to answer it")
+    if quantize is not None and (stage_two is None or method != "elbert"):
+        raise ValueError(f"--quantize {quantize} trains on from a finished elbert: name it with --stage-two")
+    if quantize is None and (samples is not None or step_learning_rate is not None):
+        raise ValueError("--samples and --step-learning-rate are for --quantize")
+    scheme = None if quantize is None else Scheme.from_json(quantize)
     geometry = options.read_config(preset, config)
     if vocabulary_size is not None:
         geometry = ElbertConfig(**{**geometry.model_dump(), "vocab_size": vocabulary_size})
@@ -233,12 +256,17 @@ def train(
     }
     if stage_two is not None and method == "elbert":
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
+    numbers = JointOptions(**settings, **joint)
+    if scheme is not None:
+        own = {"samples": samples, "step_learning_rate": step_learning_rate}
+        given = {name: value for name, value in own.items() if value is not None}
+        numbers = QuantizedOptions(**settings, **joint, **given)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
-    start = partial(
+    start: Prepare = partial(
         prepare,
         splits,
         geometry,
-        JointOptions(**settings, **joint),
+        numbers,
         init=init,
         tokenizer_folder=tokenizer,
         vocabulary=Vocabulary(vocabulary_text or [], vocabulary_rows),
@@ -247,6 +275,8 @@ def train(
         stage_two=None if stage_two is None else StageTwo(stage_two, own_answers),
         device=device,
     )
+    if scheme is not None and stage_two is not None:
+        start = under_scheme(start, scheme, stage_two)
     shown = is_main() and not quiet
     watch = TrainingProgress() if shown else None
     with leaving():

@@ -234,9 +234,13 @@ class JointExits(Objective):
         chosen = logits[[i - 1 for i in self.exits]]
         return self.joint_loss(chosen.to(self.device), self.dev_data.labels.to(self.device))[0]
 
+    def dev_logits(self) -> torch.Tensor:
+        """Logits of every iteration on the dev data, float32 [iterations, samples, classes]."""
+        return all_logits(self.model, self.dev_data, self.tokenizer.pad_id)
+
     def evaluate(self) -> dict[str, Any]:
         """Scores of every iteration on the dev data."""
-        logits, labels = all_logits(self.model, self.dev_data, self.tokenizer.pad_id), self.dev_data.labels
+        logits, labels = self.dev_logits(), self.dev_data.labels
         found = iteration_scores(logits, labels)
         return {
             "dev_loss": round(float(self.dev_loss(logits)), 5),

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.integer.checkpoint import IntegerCheckpoint
-from golden_model.integer.contract import HIDDEN_OPERANDS
+from golden_model.integer.contract import HIDDEN_OPERANDS, signed_limit
 from golden_model.integer.model import signed_range
 from golden_model.integer.ops.layernorm import normalize
 from golden_model.integer.ops.softmax import exp_table
@@ -41,7 +42,7 @@ from golden_model.numerics import (
     SCORE_FRACTION_BITS,
 )
 from quant.assemble import assemble, norm_shift
-from quant.fake.straight import as_multiplier, instead, round_half_even, round_half_up
+from quant.fake.straight import as_multiplier, instead, round_half_even, round_half_up, scale_gradient
 from quant.modules import linears, norms
 from quant.scales import Scales, normalised, readings
 from quant.schemes import Scheme
@@ -54,6 +55,9 @@ and exponentials, [batch, features] of pooler and logits. Rows of padding hold a
 
 FIXED = ("pooler.output", "logits")
 """Tensors whose scale the contract fixes."""
+
+REACH = 8.0
+"""A scale stays above 0: between an eighth of what it was at the start and eight times that."""
 
 
 class FakeElbert(nn.Module):
@@ -68,9 +72,12 @@ class FakeElbert(nn.Module):
             formulas do not have.
 
     Members:
-        float_model: The float model, whose parameters are trained. steps: Scale of every tensor that has
-        one of its own, by name, dots written as slashes; those of weights
-            [out]. Scales that iterations share are one parameter.
+        float_model: The float model, whose parameters are trained.
+        steps: For every scale the factor it has moved by since the start, 1 at first, so that one learning
+            rate suits them all; by the tensor's name, dots written as slashes; those of weights [out], or [1]
+            where a scheme has one scale per tensor. Scales that iterations share are one parameter. A scale
+            stays within :data:`REACH` of its start. Gradients have learned step size quantisation's scale
+            (:meth:`levels`).
     """
 
     def __init__(
@@ -89,12 +96,13 @@ class FakeElbert(nn.Module):
         self.start = scales
         kind = next(model.parameters()).dtype
         self.steps = nn.ParameterDict()
-        for name, scale in scales.tensors.items():
+        for name in scales.tensors:
             key = self._key(name)
             if key not in self.steps and short_name(name) not in FIXED:
-                self.steps[key] = nn.Parameter(torch.tensor(scale, dtype=kind))
+                self.steps[key] = nn.Parameter(torch.ones((), dtype=kind))
         for matmul, weight in scales.weights.items():
-            self.steps[_slashes(f"{matmul}.weight")] = nn.Parameter(weight.scale.to(kind))
+            count = 1 if scheme.weights(matmul).granularity == "tensor" else len(weight.scale)
+            self.steps[_slashes(f"{matmul}.weight")] = nn.Parameter(torch.ones(count, dtype=kind))
         self.exponentials = torch.tensor(
             exp_table(self.contract.exponentials_bits, self.contract.exp_index_bits), dtype=torch.float64
         )
@@ -110,23 +118,28 @@ class FakeElbert(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         tap: Tap | None = None,
+        exits: Sequence[int] | None = None,
     ) -> Tensor:
-        """Logits of every iteration, in nat: float [iterations, batch, classes].
+        """Logits of every iteration, in nat: float [exits, batch, classes].
 
         Args:
             input_ids: int64 [batch, length].
             attention_mask: [batch, length], 0 for padding, which comes after the tokens; None: none.
             token_type_ids: int64 [batch, length]; None: all 0.
             tap: Told every named tensor of docs/numerics.md up to the logits.
+            exits: Iterations, from 1 and rising, whose logits are computed; None: all. The layer runs up to
+                the last of them.
         """
         see: Tap = tap or (lambda name, values: None)
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         unused = None if attention_mask is None else (attention_mask == 0)[:, None, None, :]
         self._weights = {matmul: self.weight(matmul) for matmul in self.readings}
         hidden, logits = self._embed(input_ids, types, see), []
-        for iteration in range(1, self.config.num_hidden_layers + 1):
+        wanted = range(1, self.config.num_hidden_layers + 1) if exits is None else exits
+        for iteration in range(1, max(wanted) + 1):
             hidden = self._layer(iteration, hidden, unused, see)
-            logits.append(self._classify(iteration, hidden[:, 0], see))
+            if iteration in wanted:
+                logits.append(self._classify(iteration, hidden[:, 0], see))
         return torch.stack(logits) * 2.0**-LOGIT_FRACTION_BITS
 
     def scales(self) -> Scales:
@@ -141,13 +154,16 @@ class FakeElbert(nn.Module):
                 )
         return replace(self.start, tensors=tensors, weights=weights)
 
-    def checkpoint(self) -> IntegerCheckpoint:
+    def checkpoint(self, facts: dict[str, Any] | None = None) -> IntegerCheckpoint:
         """The integer checkpoint of weights and scales as they are now; no bias correction.
+
+        Args:
+            facts: More metadata.
 
         Raises:
             ValueError: something has come to lie outside the contract.
         """
-        return assemble(self.float_model, self.scales(), self.scheme)
+        return assemble(self.float_model, self.scales(), self.scheme, facts)
 
     # ------------------------------------------------------------------ scales and weights
 
@@ -160,10 +176,44 @@ class FakeElbert(nn.Module):
 
     def step(self, name: str) -> Tensor:
         """Scale of a tensor by its full name, 0-dimensional, float64."""
-        key = self._key(name)
+        key, start = self._key(name), self.start.tensors[name]
         if key in self.steps:
-            return self.steps[key].double()
-        return torch.tensor(self.start.tensors[name], dtype=torch.float64, device=self.device)
+            return start * self._moved(key, name)
+        return torch.tensor(start, dtype=torch.float64, device=self.device)
+
+    def levels(self, name: str) -> tuple[int, int]:
+        """How many values of a sentence's row, or of a weight, share a scale, and the largest integer.
+
+        N and Q_P of the gradient scale 1/sqrt(N·Q_P) (Esser et al. 2020, section 2.2): features of an
+        activation, inputs of a weight's channel. Of a hidden state Q_P is its operand's.
+
+        Args:
+            name: Full or short name of an activation, or that of a matmul and ``.weight``.
+        """
+        contract, config = self.contract, self.config
+        if name.endswith(".weight"):
+            matmul = name.removesuffix(".weight")
+            own, shape = self.scheme.weights(matmul), linears(self.float_model)[matmul].weight.shape
+            return shape.numel() if own.granularity == "tensor" else shape[1], own.grid.limit
+        short = "hidden" if name == "embedding.hidden" else short_name(name)
+        if short == "embedding.sum":
+            return config.embedding_size, OPERAND_MAX
+        if short.endswith(".index"):
+            bits = contract.ffn_index_bits if short == "ffn.index" else contract.pooler_index_bits
+            wide = short == "ffn.index"
+            return config.intermediate_size if wide else config.hidden_size, signed_limit(bits)
+        features = {
+            "embedding.normalized": config.embedding_size,
+            "ffn.activation": config.intermediate_size,
+        }
+        return features.get(short, config.hidden_size), contract.limit(short)
+
+    def _moved(self, key: str, name: str) -> Tensor:
+        """What a scale is multiplied by, float64; its gradient scaled."""
+        moved = self.steps[key].double()
+        count, top = self.levels(name)
+        moved = scale_gradient(moved, (count * top) ** -0.5)
+        return instead(moved, moved.detach().clamp(1 / REACH, REACH))
 
     @property
     def device(self) -> torch.device:
@@ -181,26 +231,28 @@ class FakeElbert(nn.Module):
 
     def _weight_step(self, matmul: str) -> Tensor:
         """float64 [out]."""
-        return self.steps[_slashes(f"{matmul}.weight")].double()
+        name = f"{matmul}.weight"
+        return self.start.weights[matmul].scale.to(self.device) * self._moved(_slashes(name), name)
 
     def weight(self, matmul: str) -> Tensor:
         """A matmul's weights as integers, groups' multipliers included: [out, in] in the model's dtype."""
         start = self.start.weights[matmul]
         if self.hold:
             return start.integers.to(self.device, self.dtype)
-        grid = self.scheme.weights(matmul).grid
+        grid, multiplier = self.scheme.weights(matmul).grid, self.multiplier(matmul)
         real = linears(self.float_model)[matmul].weight.double()
         real = real * self.factor(self.readings[matmul].inputs[0])
-        step = self._weight_step(matmul).unsqueeze(1)
-        if start.multipliers is None:
-            scaled = real / step
-            found = instead(scaled.clamp(-grid.limit, grid.limit), grid.nearest(scaled.detach()))
-            return found.to(self.dtype)
-        size = self.scheme.weights(matmul).group_size
-        multiplier = start.multipliers.to(self.device).repeat_interleave(size, 1)[:, : real.shape[1]].double()
-        scaled = real / (step * multiplier)
+        scaled = real / (self._weight_step(matmul).unsqueeze(1) * multiplier)
         found = instead(scaled.clamp(-grid.limit, grid.limit), grid.nearest(scaled.detach()))
         return (found * multiplier).to(self.dtype)
+
+    def multiplier(self, matmul: str) -> Tensor:
+        """What the integers of a weight's groups are multiplied by: float64 [out, in], or [1, 1] of 1."""
+        groups = self.start.weights[matmul].multipliers
+        if groups is None:
+            return torch.ones(1, 1, dtype=torch.float64, device=self.device)
+        size, inputs = self.scheme.weights(matmul).group_size, self.start.weights[matmul].integers.shape[1]
+        return groups.to(self.device).repeat_interleave(size, 1)[:, :inputs].double()
 
     # ------------------------------------------------------------------ the rules
 
@@ -254,9 +306,10 @@ class FakeElbert(nn.Module):
         read, made = self.step(source), self.step(output)
         function = self.config.hidden_act if gelu else "tanh"
         zero, limit = self.start.zero_points.get(output, 0), self.contract.limit(name)
-        real = _SMOOTH[function](index.double() * read) / made - zero
+        kind = torch.float64 if self.exact else self.dtype
+        real = _SMOOTH[function](index.to(kind) * read.to(kind)) / made.to(kind) - zero
         if not self.exact:
-            return round_half_up(real).clamp(-limit, limit).to(self.dtype)
+            return round_half_up(real).clamp(-limit, limit)
         bits = self.contract.ffn_index_bits if gelu else self.contract.pooler_index_bits
         scales, key = (float(read), float(made)), (name, iteration)
         if key not in self._tables or self._tables[key][0] != scales:
@@ -268,20 +321,15 @@ class FakeElbert(nn.Module):
 
     def _embed(self, ids: Tensor, types: Tensor, see: Tap) -> Tensor:
         embeddings = self.float_model.model.albert.embeddings
-        word, position, kind = (
-            part.weight.double()
-            for part in (
-                embeddings.word_embeddings,
-                embeddings.position_embeddings,
-                embeddings.token_type_embeddings,
-            )
-        )
+        word = embeddings.word_embeddings.weight
+        position = embeddings.position_embeddings.weight.double()
+        kind = embeddings.token_type_embeddings.weight.double()
         centre = torch.zeros((), dtype=torch.float64, device=self.device)
         if self.scheme.equalize:
-            centre = (word.amax(0) + word.amin(0)).detach() / 2
+            centre = (word.detach().amax(0).double() + word.detach().amin(0).double()) / 2
         fine, top = 1 << EMBEDDING_SHIFT, (1 << (POSITION_TYPE_BITS - 1)) - 1
         scale = self.step("embedding.sum") * fine
-        words = round_half_even((word[ids] - centre) / scale).clamp(-OPERAND_MAX, OPERAND_MAX)
+        words = round_half_even((word[ids].double() - centre) / scale).clamp(-OPERAND_MAX, OPERAND_MAX)
         places = position[: ids.shape[1]].unsqueeze(0)
         both = round_half_even((kind[types] + places + centre) * fine / scale).clamp(-top, top)
         total = (words * fine + both).clamp(*signed_range(RESIDUAL_BITS)).to(self.dtype)
@@ -357,7 +405,7 @@ class FakeElbert(nn.Module):
         held, whole = as_multiplier(factor), total.double()
         mantissa, exponent = torch.frexp(held.detach())  # m / 2^s, m of 16 bits
         bits = torch.frexp(whole.detach())[1]  # bit length of a positive integer
-        numerator = torch.ldexp(mantissa, bits + 15)
+        numerator = torch.ldexp(mantissa.expand_as(bits), bits + 15)
         row = torch.ldexp((numerator / whole.detach()).floor(), exponent - bits - 15)
         return instead(held / whole, row)
 

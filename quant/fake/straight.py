@@ -30,6 +30,19 @@ class _Instead(torch.autograd.Function):
         return gradients[0], None
 
 
+class _Scaled(torch.autograd.Function):
+    """The same value, another gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
 def instead(smooth: Tensor, exact: Tensor) -> Tensor:
     """``exact``, of the shape and in the dtype of ``smooth``, to which the gradient goes."""
     found: Tensor = _Instead.apply(smooth, exact)
@@ -44,6 +57,12 @@ def round_half_up(x: Tensor) -> Tensor:
 def round_half_even(x: Tensor) -> Tensor:
     """What calibration rounds parameters with."""
     return instead(x, x.detach().round())
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """``x``, whose gradient is multiplied by ``factor`` (Esser et al. 2020, appendix A)."""
+    found: Tensor = _Scaled.apply(x, factor)
+    return found
 
 
 def multipliers(factor: Tensor) -> tuple[Tensor, Tensor]:

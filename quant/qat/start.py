@@ -1,0 +1,71 @@
+"""Where a training under a scheme starts: at the integers that calibration chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from golden_model.float.albert import ElbertForSequenceClassification
+from golden_model.integer.model import Sentence
+from quant.calibrate import check_weights
+from quant.fake.model import FakeElbert
+from quant.modules import linears
+from quant.observe import Progress, observe
+from quant.reproducible import one_thread
+from quant.scales import choose_scales
+from quant.schemes import Grid, Scheme
+
+MARGIN = 0.02
+"""Share of half a grid step that a weight keeps from the next integer: beyond what float32 loses of it."""
+
+
+def trained_scheme(scheme: Scheme) -> Scheme:
+    """The scheme as a training executes it: biases are learnt, no correction is put on top of them."""
+    return replace(scheme, correct_bias=False)
+
+
+def calibrated_start(
+    model: ElbertForSequenceClassification,
+    sentences: Sequence[Sentence],
+    scheme: Scheme,
+    progress: Progress | None = None,
+) -> FakeElbert:
+    """The float model under a scheme whose scales and weights' integers are those of calibration.
+
+    Roundings that are not to the nearest (GPTQ, AdaRound) become the nearest ones: a weight that they round
+    otherwise is moved just into the range that rounds to its integer, and goes on from there.
+
+    Args:
+        model: The float model; copied.
+        sentences: To calibrate on.
+        scheme: Any; without its bias correction.
+        progress: Told how many more sentences were watched.
+
+    Raises:
+        ValueError: as :func:`quant.calibrate.calibrate`.
+    """
+    scheme = trained_scheme(scheme)
+    check_weights(model)
+    seen = observe(model, sentences, scheme, progress=progress)
+    with one_thread(), torch.no_grad():
+        scales = choose_scales(model, seen, scheme)
+        fake = FakeElbert(model, scheme, scales, exact=False)
+        for matmul, start in scales.weights.items():
+            module, multiplier = linears(fake.float_model)[matmul], fake.multiplier(matmul)
+            unit = start.scale.to(fake.device).unsqueeze(1) * multiplier
+            unit = unit / fake.factor(fake.readings[matmul].inputs[0])
+            codes = start.integers.to(fake.device) / multiplier
+            grid = scheme.weights(matmul).grid
+            module.weight.copy_(rounding_to(module.weight.double() / unit, codes, grid) * unit)
+    return fake
+
+
+def rounding_to(scaled: Tensor, codes: Tensor, grid: Grid) -> Tensor:
+    """The numbers nearest to ``scaled`` whose nearest integers of the grid are ``codes``; float64."""
+    half = grid.step / 2 * (1 - MARGIN)
+    low = torch.where(codes <= -grid.limit, -torch.inf, codes - half)
+    high = torch.where(codes >= grid.limit, torch.inf, codes + half)
+    return scaled.clamp(low, high)
