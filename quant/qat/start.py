@@ -59,7 +59,9 @@ def calibrated_start(
             unit = unit / fake.factor(fake.readings[matmul].inputs[0])
             codes = start.integers.to(fake.device) / multiplier
             grid = scheme.weights(matmul).grid
-            module.weight.copy_(rounding_to(module.weight.double() / unit, codes, grid) * unit)
+            scaled = module.weight.double() / unit
+            moved = rounding_to(scaled, codes, grid) * unit
+            module.weight.copy_(torch.where(grid.nearest(scaled) == codes, module.weight.double(), moved))
     return fake
 
 
