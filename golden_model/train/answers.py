@@ -6,8 +6,9 @@ import copy
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,21 @@ class Answers:
         self.sources, self.lengths = sources, lengths
         self.temperature, self.path, self.autocast = temperature, path, autocast
         self.facts = json.dumps({**facts, "samples": len(lengths), "autocast": autocast}, sort_keys=True)
+        self.asked: list[int] | None = None
         self._kept: torch.Tensor | None = None
+
+    def limit(self, asked: Iterable[int]) -> None:
+        """Leaves out samples that are never asked for; before the first is.
+
+        Args:
+            asked: Those that are; a file of others is not used.
+        """
+        chosen = sorted(set(asked))
+        if len(chosen) == len(self.lengths):
+            return
+        self.asked = chosen
+        numbers = sha256(json.dumps(chosen).encode()).hexdigest()
+        self.facts = json.dumps({**json.loads(self.facts), "asked": numbers}, sort_keys=True)
 
     def of(self, index: Sequence[int], device: torch.device) -> torch.Tensor:
         """Logits, float32 [batch, classes], of the samples ``index``."""
@@ -118,7 +133,8 @@ class Answers:
 
     def batches(self) -> Iterator[list[int]]:
         """Samples that are answered together: of like length."""
-        order = sorted(range(len(self.lengths)), key=lambda i: self.lengths[i])
+        asked = range(len(self.lengths)) if self.asked is None else self.asked
+        order = sorted(asked, key=lambda i: self.lengths[i])
         for start in range(0, len(order), BATCH):
             yield order[start : start + BATCH]
 
@@ -155,7 +171,8 @@ class Answers:
                 with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
                     logits = source.logits(index, device).float().cpu()
                 rows.update(zip(index, logits, strict=True))
-            found[name] = torch.stack([rows[i] for i in range(len(self.lengths))])
+            nothing = torch.full_like(next(iter(rows.values())), torch.nan)  # of what nobody asks for
+            found[name] = torch.stack([rows.get(i, nothing) for i in range(len(self.lengths))])
         if is_main():
             save_tensors(found, self.path, {"facts": self.facts})
         return found

@@ -140,6 +140,7 @@ class FakeElbert(nn.Module):
             hidden = self._layer(iteration, hidden, unused, see)
             if iteration in wanted:
                 logits.append(self._classify(iteration, hidden[:, 0], see))
+        self._weights = {}
         return torch.stack(logits) * 2.0**-LOGIT_FRACTION_BITS
 
     def scales(self) -> Scales:

@@ -72,4 +72,15 @@ def quantized(trainer: Trainer, scheme: Scheme, folder: Path, progress: Progress
         stage.stage_one,
         stage.answers,
     )
-    return Trainer(objective, options, trainer.output, facts)
+    found = Trainer(objective, options, trainer.output, facts)
+    if stage.answers is not None:
+        stage.answers.limit(asked_for(found))
+    return found
+
+
+def asked_for(trainer: Trainer) -> set[int]:
+    """Samples that a run's plan comes to."""
+    epochs = -(-trainer.total_steps // trainer.steps_per_epoch)
+    if epochs > 1:
+        return set(range(len(trainer.objective.lengths)))
+    return {i for index in trainer.batches(0)[: trainer.total_steps] for i in index}
