@@ -258,9 +258,9 @@ def train(
         joint["exits"] = exits or max(1, geometry.num_hidden_layers // 2)
     numbers = JointOptions(**settings, **joint)
     if scheme is not None:
-        own = {"samples": samples, "step_learning_rate": step_learning_rate}
-        given = {name: value for name, value in own.items() if value is not None}
-        numbers = QuantizedOptions(**settings, **joint, **given)
+        own: dict[str, Any] = {"samples": samples, "step_learning_rate": step_learning_rate}
+        joint |= {name: value for name, value in own.items() if value is not None}
+        numbers = QuantizedOptions(**settings, **joint)
     splits = Splits.of_task(task) if task is not None else Splits.of_folder(str(data), columns)
     start: Prepare = partial(
         prepare,

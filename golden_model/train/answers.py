@@ -8,7 +8,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +117,9 @@ class Answers:
         """Leaves out samples that are never asked for; before the first is.
 
         Args:
-            asked: Those that are; a file of others is not used.
+            asked: Those that are; a file that lacks one of them is not used.
         """
-        chosen = sorted(set(asked))
-        if len(chosen) == len(self.lengths):
-            return
-        self.asked = chosen
-        numbers = sha256(json.dumps(chosen).encode()).hexdigest()
-        self.facts = json.dumps({**json.loads(self.facts), "asked": numbers}, sort_keys=True)
+        self.asked = sorted(set(asked))
 
     def of(self, index: Sequence[int], device: torch.device) -> torch.Tensor:
         """Logits, float32 [batch, classes], of the samples ``index``."""
@@ -155,13 +149,15 @@ class Answers:
         return self._kept
 
     def _read(self) -> dict[str, torch.Tensor] | None:
-        """Every teacher's logits from the file; None where there is none, or of other facts."""
+        """Every teacher's logits from the file; None where there is none, of other facts, or of too few."""
         if not self.path.is_file():
             return None
         with safe_open(self.path, "pt") as file:
             if (file.metadata() or {}).get("facts") != self.facts:
                 return None
-            return {name: file.get_tensor(name) for name in self.sources}
+            found = {name: file.get_tensor(name) for name in self.sources}
+        asked = slice(None) if self.asked is None else self.asked
+        return found if all(bool(part[asked].isfinite().all()) for part in found.values()) else None
 
     def _compute(self, device: torch.device) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
