@@ -10,7 +10,12 @@ from amaranth.hdl import Const, Elaboratable, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib.wiring import In, Out
 
+from hw.memory.attributes import DONT_CARE_ON_COLLISION
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MEMORY = re.compile(r"^  memory .* \\(\S+)$")
+_MEMORY_OF_CELL = re.compile(r'^    parameter \\MEMID "\\\\(\S+)"$')
+_COLLISIONS = re.compile(r"^(    parameter \\COLLISION_X_MASK )(\d+)'")
 
 
 def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = None) -> str:
@@ -52,7 +57,35 @@ def to_rtlil(component: Elaboratable, name: str = "top", *, platform: Any = None
     text: str = rtlil.convert(
         component, name=name, platform=platform, ports=_ports(component), emit_src=False
     )
-    return text
+    return _open_collisions(text)
+
+
+def _open_collisions(text: str) -> str:
+    """Marks the reads of memories whose attribute `hw.memory.attributes.DONT_CARE_ON_COLLISION` says so.
+
+    Yosys heeds the attribute where it makes a clocked read port itself, as it does of Verilog. RTLIL brings
+    such ports along, and these say themselves what a collision gives: Amaranth's always promise the old
+    word, for which an ECP5 takes comparators, registers and a multiplexer at every block memory.
+    """
+    lines = text.splitlines(keepends=True)
+    names: set[str] = set()
+    marked = memory = ""
+    for number, line in enumerate(lines):
+        if line.startswith("module "):
+            names = set()
+        elif line.startswith("  attribute "):
+            marked += line
+        elif match := _MEMORY.match(line):
+            if all(f"\\{name} {value}\n" in marked for name, value in DONT_CARE_ON_COLLISION.items()):
+                names.add(match.group(1))
+        elif match := _MEMORY_OF_CELL.match(line):
+            memory = match.group(1)
+        elif (match := _COLLISIONS.match(line)) and memory in names:
+            start, ports = match.groups()
+            lines[number] = f"{start}{ports}'{'1' * int(ports)}\n"
+        if not line.startswith("  attribute "):
+            marked = ""
+    return "".join(lines)
 
 
 def _check_name(name: str) -> None:

@@ -17,6 +17,21 @@ def fan_out_levels(loads: int, limit: int) -> int:
     return levels
 
 
+def register_each(m: Module, value: Value, loads: int, name: str, *, reset: bool = False) -> list[Signal]:
+    """``value`` a cycle later, for each of ``loads`` loads in a register of its own: each drives one part
+    alone, and can lie beside it. Marked ``keep`` as those of :func:`fan_out`.
+
+    Args:
+        reset: they are cleared, as what starts something has to be.
+    """
+    registers = [
+        Signal(value.shape(), reset_less=not reset, name=f"{name}_{i}", attrs={"keep": 1})
+        for i in range(loads)
+    ]
+    m.d.sync += [register.eq(value) for register in registers]
+    return registers
+
+
 def fan_out(m: Module, value: Value, loads: int, *, limit: int, cycles: int, name: str) -> list[Value]:
     """What each of ``loads`` neighbouring loads is to use: ``value``, ``cycles`` cycles ago.
 

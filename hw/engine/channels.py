@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.channel import CHANNEL, CHANNEL_BITS
 from hw.engine.drain import column_layout
@@ -82,37 +83,40 @@ class Channels(wiring.Component):
             memory.read_address.eq(address),
         ]
         # The parameter is there with this register of the column.
-        preload, first_of_context = Signal(), Signal()
+        preload = Signal()
         lane = Signal.like(self.column.lane, reset_less=True)
-        parity, scores, of_rows = (Signal(name=n, reset_less=True) for n in ("parity", "scores", "of_rows"))
+        scores, of_rows = (Signal(name=n, reset_less=True) for n in ("scores", "of_rows"))
         post = self.column.tile.post
         m.d.sync += [
             preload.eq(self.column.preload),
-            first_of_context.eq(self.column.valid & self.column.first & (post == Post.CONTEXT)),
             lane.eq(self.column.lane),
-            parity.eq(self.column.tile.parity),
             scores.eq(post == Post.SCORES),
             of_rows.eq((post == Post.VALUE) | (post == Post.CONTEXT)),
         ]
+        first_of_context = register_each(
+            m,
+            self.column.valid & self.column.first & (post == Post.CONTEXT),
+            p,
+            "first_of_context",
+            reset=True,
+        )
+        parity = register_each(m, self.column.tile.parity, p, "parity")
         header = Signal(CHANNEL)
         shared = Signal(CHANNEL, reset_less=True)
-        by_row = Signal(reset_less=True)
+        by_row = register_each(m, of_rows, p, "by_row")
         m.d.comb += header.eq(memory.read_data)
-        m.d.sync += [
-            shared.eq(Mux(scores, self.score_channel.as_value(), header.as_value())),
-            by_row.eq(of_rows),
-        ]
+        m.d.sync += shared.eq(Mux(scores, self.score_channel.as_value(), header.as_value()))
         for i in range(p):
             row = Signal(CHANNEL, name=f"row_{i}", reset_less=True)
-            with m.If(first_of_context):
+            with m.If(first_of_context[i]):
                 m.d.sync += [
                     row.offset.eq(0),
-                    row.multiplier.eq(Mux(parity, self.row_multiplier[1][i], self.row_multiplier[0][i])),
-                    row.shift.eq(Mux(parity, self.row_shift[1][i], self.row_shift[0][i])),
+                    row.multiplier.eq(Mux(parity[i], self.row_multiplier[1][i], self.row_multiplier[0][i])),
+                    row.shift.eq(Mux(parity[i], self.row_shift[1][i], self.row_shift[0][i])),
                 ]
             with m.Elif(preload & (lane == i)):
                 m.d.sync += row.eq(header)
             channel = Signal(CHANNEL, name=f"channel_{i}", reset_less=True)
-            m.d.sync += channel.eq(Mux(by_row, row.as_value(), shared.as_value()))
+            m.d.sync += channel.eq(Mux(by_row[i], row.as_value(), shared.as_value()))
             m.d.comb += self.channels[i].eq(channel)
         return m

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import RESIDUAL_BITS
 from hw.arith.delay import delay
+from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.engine.token_words import group_of, word_base
 from hw.memory.banks import READ_LATENCY, GroupedMemory
@@ -148,11 +149,11 @@ class HiddenStream(wiring.Component):
         with m.Else():
             m.d.sync += address.eq(self.array_address)
         m.d.comb += [memory.read_address.eq(address), self.array_words.eq(memory.read_data)]
-        group = delay(m, group, READ_LATENCY, "group")
+        group_of_lane = register_each(m, delay(m, group, READ_LATENCY - 1, "group"), machine.rows, "group_of")
         for lane in range(machine.rows):
             row = Signal(RESIDUAL_BITS, name=f"row_{lane}", reset_less=True)
             choices = Cat(*(memory.read_data[g][lane] for g in range(machine.groups)))
-            m.d.sync += row.eq(choices.word_select(group, RESIDUAL_BITS))
+            m.d.sync += row.eq(choices.word_select(group_of_lane[lane], RESIDUAL_BITS))
             m.d.comb += self.rows[lane].eq(row)
 
     def _write(self, m: Module, memory: GroupedMemory) -> None:

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import EXP_BITS, OPERAND_BITS, RESIDUAL_BITS
 from hw.arith.delay import delay
+from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.engine.array import COLUMN_BITS, ROW_BITS
 from hw.engine.tile import ColumnSource, RowSource, step_layout
@@ -86,15 +87,21 @@ class Operands(wiring.Component):
         ]
         for name in ("valid", "first", "last"):
             m.d.comb += getattr(self, name).eq(delay(m, getattr(step, name), OPERAND_STAGES, name))
-        group = delay(m, step.group, WORDS_AT, "group")
-        row_source = delay(m, step.row, OPERAND_STAGES - 1, "row_source")
-        column_source = delay(m, step.column, WORDS_AT, "column_source")
+        # What picks a lane's operand has a register beside it: a lane's words come from all over the device.
+        lanes, columns = machine.rows, machine.columns
+        group = register_each(m, delay(m, step.group, WORDS_AT - 1, "group"), lanes, "group_of")
+        row_source = register_each(
+            m, delay(m, step.row, OPERAND_STAGES - 2, "row_source"), lanes, "row_source_of"
+        )
+        column_source = register_each(
+            m, delay(m, step.column, WORDS_AT - 1, "column_source"), columns, "column_source_of"
+        )
         exponentials = Signal.like(self.exponentials, reset_less=True)
         m.d.sync += exponentials.eq(self.exponentials)
-        for lane in range(machine.rows):
-            self._row(m, lane, group, row_source, exponentials)
-        for column in range(machine.columns):
-            self._column(m, column, column_source)
+        for lane in range(lanes):
+            self._row(m, lane, group[lane], row_source[lane], exponentials)
+        for column in range(columns):
+            self._column(m, column, column_source[column])
         return m
 
     def _row(self, m: Module, lane: int, group: Value, source: Value, exponentials) -> None:  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import ACCUMULATOR_BITS
 from hw.arith.delay import delay
+from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.engine.drain import AHEAD, column_layout
 from hw.memory.banks import READ_LATENCY, WordMemory
@@ -49,7 +50,7 @@ class PartialSums(wiring.Component):
         address = Signal(bits_for_index(depth), reset_less=True)
         sums = Signal.like(self.sums, reset_less=True)
         totals = Signal.like(self.totals, reset_less=True)
-        first = delay(m, self.column.tile.psum_first, 1, "psum_first")
+        first = register_each(m, self.column.tile.psum_first, machine.rows, "psum_first")
         kept = Signal(2)
         m.d.sync += [
             address.eq(self.ahead.tile.block * machine.columns + self.ahead.column),
@@ -57,7 +58,7 @@ class PartialSums(wiring.Component):
             kept.eq((kept << 1) | (self.column.valid & ~self.column.tile.psum_last)),
         ]
         for lane in range(machine.rows):
-            m.d.sync += totals[lane].eq(sums[lane] + Mux(first, 0, memory.read_data[lane]))
+            m.d.sync += totals[lane].eq(sums[lane] + Mux(first[lane], 0, memory.read_data[lane]))
         m.d.comb += [
             memory.read_address.eq(address),
             memory.write_enable.eq(kept[1]),

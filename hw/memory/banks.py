@@ -3,7 +3,8 @@
 A word of Q tokens x 1 feature lies in Q/P groups of P lanes. The array's rows read one group, its
 columns read all groups at the same address: that is how one memory serves both sides of the array.
 
-A block memory takes half a cycle to deliver: nothing but a register lies behind it. What it delivers of a
+A block memory takes half a cycle to deliver: nothing but a register lies behind it, and a word is cut into
+memories that need no multiplexer either (`hw.memory.block_ram`). What it delivers of a
 word that is written in the same cycle is left open, since a defined answer costs the ECP5's a comparator and
 a bypass (of one hidden memory 300 of 900 LUT4 and all its flip-flops). That no such word is used, its user
 sees to, and says why; with ``poison``, as in every traced simulation, such a word comes out inverted, so that
@@ -18,6 +19,7 @@ from amaranth.lib.memory import Memory, ReadPort, WritePort
 
 from hw.arith.widths import bits_for_index
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
+from hw.memory.block_ram import slice_width
 
 READ_LATENCY = 2
 """Cycles from an address to its word: memory, register."""
@@ -80,25 +82,55 @@ class GroupedMemory(Elaboratable):
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
+        written, read_data = Value.cast(self.write_data), Value.cast(self.read_data)
+        word = self.lanes * self.width
+        pieces = self._pieces()
         for group in range(self.groups):
-            memory = Memory(
-                shape=data.ArrayLayout(unsigned(self.width), self.lanes),
-                depth=self.depth,
-                init=[],
-                attrs=DONT_CARE_ON_COLLISION,
-            )
-            m.submodules[f"group_{group}"] = memory
-            read = memory.read_port()
-            write = memory.write_port(granularity=1 if self.lane_writes else None)
-            m.d.comb += [
-                read.addr.eq(self.read_address),
-                self.read_data[group].eq(_register(m, read, write, self.poison)),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_data),
-            ]
-            with m.If(self.write_enable & (self.write_group == group)):
-                m.d.comb += write.en.eq(self.write_lanes if self.lane_writes else 1)
+            enable = Signal(name=f"enable_{group}")
+            m.d.comb += enable.eq(self.write_enable & (self.write_group == group))
+            for low, high in pieces:
+                whole = high - low == word
+                memory = Memory(
+                    shape=data.ArrayLayout(unsigned(self.width), self.lanes)
+                    if whole
+                    else unsigned(high - low),
+                    depth=self.depth,
+                    init=[],
+                    attrs=DONT_CARE_ON_COLLISION,
+                )
+                m.submodules[f"group_{group}" if whole else f"group_{group}_bit_{low}"] = memory
+                read = memory.read_port()
+                write = memory.write_port(granularity=1 if whole and self.lane_writes else None)
+                lanes = (
+                    (self.write_lanes if whole else self.write_lanes[low // self.width])
+                    if self.lane_writes
+                    else 1
+                )
+                m.d.comb += [
+                    read.addr.eq(self.read_address),
+                    read_data[group * word + low : group * word + high].eq(
+                        _register(m, read, write, self.poison)
+                    ),
+                    write.addr.eq(self.write_address),
+                    Value.cast(write.data).eq(written[low:high]),
+                ]
+                with m.If(enable):
+                    m.d.comb += write.en.eq(lanes)
         return m
+
+    def _pieces(self) -> list[tuple[int, int]]:
+        """Bits of a word that share a memory: all, or slices, which hold bits of one lane where lanes are
+        written one by one."""
+        word = self.lanes * self.width
+        widest = slice_width(word, self.depth)
+        if widest == word:
+            return [(0, word)]
+        part = self.width if self.lane_writes else word
+        return [
+            (start + low, min(start + low + widest, start + part))
+            for start in range(0, word, part)
+            for low in range(0, part, widest)
+        ]
 
 
 class WordMemory(Elaboratable):

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections import Counter
 
 from hw.arith.widths import ceil_div
+from hw.memory.block_ram import fewest_blocks
 from hw.synth.devices import Resources
 from hw.synth.rtlil import Cell, ModuleText, modules
-
-BLOCK_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
-"""Width and depth of a DP16KD."""
 
 BLOCK_COST = 128
 """What Yosys weighs a block RAM against: LUT4 sites of distributed RAM and the multiplexers behind it."""
@@ -39,7 +37,7 @@ def memory_blocks(width: int, depth: int, *, written: bool = True) -> int:
     """DP16KD of a memory of ``depth`` words; 0 if it becomes distributed RAM or logic."""
     if not written and width * depth <= ROM_BITS:
         return 0
-    blocks = min(ceil_div(width, w) * ceil_div(depth, d) for w, d in BLOCK_SHAPES)
+    blocks = fewest_blocks(width, depth)
     return blocks if blocks * BLOCK_COST < _distributed_luts(width, depth) else 0
 
 

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.numerics import RESIDUAL_BITS
 from hw.arith.check import check_int, check_technology
 from hw.arith.delay import delay
+from hw.arith.fan_out import register_each
 from hw.arith.multiplier import Multiplier
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
@@ -95,7 +96,7 @@ class Statistics(wiring.Component):
         # Loading is timed so that the saved sums meet the burst's first square. Either has a register before
         # the sum: behind a memory and behind a multiplier lies nothing else.
         block_1 = delay(m, self.block, 1, "block")
-        load, end = Signal(3), Signal(3)
+        load, end = Signal(2), Signal(3)
         saved = Signal(self._row, reset_less=True)
         m.d.sync += [
             load.eq((load << 1) | (self.valid & self.block_start)),
@@ -112,7 +113,9 @@ class Statistics(wiring.Component):
 
         running = Signal(self._row, reset_less=True)
         m.d.comb += write.data.eq(running)
-        restart = delay(m, self.first, 3, "first")
+        # Each lane adds wide sums: what they start from is chosen by registers of its own.
+        loading = register_each(m, load[1], self._lanes, "loading", reset=True)
+        restart = register_each(m, delay(m, self.first, 2, "first"), self._lanes, "restart")
         for lane in range(self._lanes):
             m.submodules[f"square_{lane}"] = square = Multiplier(
                 RESIDUAL_BITS, RESIDUAL_BITS, self._technology
@@ -123,13 +126,13 @@ class Statistics(wiring.Component):
             counts = Signal(3, name=f"counts_{lane}")
             m.d.sync += counts.eq((counts << 1) | (self.valid & self.lanes[lane]))
             base = Signal.like(running[lane], name=f"base_{lane}")
-            with m.If(~(counts[2] & restart)):
-                m.d.comb += base.eq(Mux(load[2], saved[lane].as_value(), running[lane].as_value()))
+            with m.If(~(counts[2] & restart[lane])):
+                m.d.comb += base.eq(Mux(loading[lane], saved[lane].as_value(), running[lane].as_value()))
             with m.If(counts[2]):
                 m.d.sync += [
                     running[lane].s1.eq(base.s1 + value),
                     running[lane].s2.eq(base.s2 + product),
                 ]
-            with m.Elif(load[2]):
+            with m.Elif(loading[lane]):
                 m.d.sync += running[lane].eq(base)
         return m

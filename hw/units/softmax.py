@@ -16,6 +16,7 @@ from golden_model.numerics import (
     SHIFT_BITS,
 )
 from hw.arith.check import check_int
+from hw.arith.fan_out import register_each
 from hw.arith.integer_divider import IntegerDivider
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
@@ -264,7 +265,9 @@ class Softmax(wiring.Component):
         step = Signal(range(steps + 1))
         normalizing, begin, dividing, finished = Signal(), Signal(), Signal(), Signal()
         m.d.comb += ready.eq(~normalizing & ~begin & ~dividing)
-        m.d.sync += begin.eq(normalizing & (step == steps - 1))
+        begins = normalizing & (step == steps - 1)
+        m.d.sync += begin.eq(begins)
+        starts = register_each(m, begins, self._lanes, "start", reset=True)
         with m.If(load):
             m.d.sync += [
                 parity.eq(pass_parity),
@@ -297,7 +300,7 @@ class Softmax(wiring.Component):
             divider = IntegerDivider(MULTIPLIER_BITS + EXP_SUM_BITS - 1, EXP_SUM_BITS, MULTIPLIER_BITS)
             m.submodules[f"divider_{lane}"] = divider
             m.d.comb += [
-                divider.start.eq(begin),
+                divider.start.eq(starts[lane]),
                 divider.dividend.eq(multiplier << (EXP_SUM_BITS - 1)),
                 divider.divisor.eq(norm),
             ]
