@@ -193,6 +193,10 @@ def test_its_cost_is_that_of_the_same_stage_in_floats(data: Path, first: Path, t
     kept = load_file(tmp_path / "quantized" / ANSWERS_FILE)["own"]
     assert torch.nonzero(kept.isfinite().all(1)).flatten().tolist() == seen
     assert 0 < teachers[0] < teachers[3] / 10
+    for steps, serve in ((2, True), (4, False)):
+        other = objective_of(trainer(data, first, tmp_path / "quantized", max_steps=steps)).answers
+        assert other is not None
+        assert (other._read() is not None) == serve, steps
 
 
 # ---------------------------------------------------------------- the command
