@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-
-from amaranth.hdl import UnusedElaboratable
 
 from hw.engine.engine import OPERAND_STAGES, Engine
 from hw.params import Machine
+from hw.unelaborated import unelaborated
 from hw.units.softmax import Softmax
 
 
@@ -47,19 +42,9 @@ class Latencies:
     exit: int
 
 
-@contextmanager
-def only_looked_at() -> Iterator[None]:
-    """Within it components may be made that no design uses; Amaranth takes that for a mistake otherwise."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        yield
-        gc.collect()  # Amaranth complains when they go
-
-
 def latencies_of(machine: Machine) -> Latencies:
     """The latencies of ``machine``."""
-    with only_looked_at():
-        return _latencies(Engine(machine))
+    return _latencies(unelaborated(Engine(machine)))
 
 
 def _latencies(engine: Engine) -> Latencies:

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from hw.bus.axi import AXI_BOUNDARY
 from hw.bus.axi_reader import AxiReader
-from hw.cycles.latencies import only_looked_at
 from hw.cycles.memory import MemoryTiming
+from hw.unelaborated import unelaborated
 
 COMMAND_TO_PLAN = 2
 """Cycles from the one in which an idle reader takes a command to its first burst's plan: queue, load."""
@@ -33,13 +33,11 @@ class Reads:
     """
 
     def __init__(self, beat_bytes: int, memory: MemoryTiming) -> None:
-        with only_looked_at():
-            reader = AxiReader(8 * beat_bytes)
-            outstanding, self._longest = reader.outstanding, reader.max_burst
-            del reader
+        reader = unelaborated(AxiReader(8 * beat_bytes))
+        self._longest = reader.max_burst
         self._beat_bytes = beat_bytes
         self._latency = memory.latency
-        self._ended = deque([-1] * outstanding, maxlen=outstanding)
+        self._ended = deque([-1] * reader.outstanding, maxlen=reader.outstanding)
         """Cycles of the last beats of the bursts in flight, oldest first."""
         rate = memory.bandwidth
         interval = Fraction(1) if rate is None else max(Fraction(1), beat_bytes / rate)

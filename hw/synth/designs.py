@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -72,11 +71,10 @@ def make_block(name: str, machine: Machine) -> wiring.Component:
 
 
 def _engine(machine: Machine) -> wiring.Component:
-    """The engine; Amaranth is told that some of its parts stay unused on purpose."""
-    from amaranth.hdl import UnusedElaboratable
+    """The engine, some of whose parts stay unused."""
+    from hw.unelaborated import unelaborated
 
-    warnings.simplefilter("ignore", UnusedElaboratable)
-    return _make("hw.engine.engine", "Engine", machine)
+    return unelaborated(_make("hw.engine.engine", "Engine", machine))
 
 
 def _parts(engine: wiring.Component) -> dict[str, wiring.Component]:

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.numerics import GAMMA_BITS, OFFSET_BITS, RESIDUAL_BITS, SHIFT_BITS
 from hw.arith.check import check_int, check_technology
 from hw.arith.delay import delay
+from hw.unelaborated import unelaborated
 from hw.units.layernorm_lane import OUTPUT_BITS, NormalizeLane
 from hw.units.layernorm_rows import RowFinisher
 from hw.units.layernorm_statistics import MAX_FEATURES, Statistics
@@ -169,7 +170,7 @@ class LayerNorm(wiring.Component):
     @property
     def first_read_latency(self) -> int:
         """Cycles from a ``start`` to its first ``read_enable``, if no pass is under way then."""
-        return Statistics.LATENCY + RowFinisher(self._lanes, self._sizes).latency + 2
+        return Statistics.LATENCY + unelaborated(RowFinisher(self._lanes, self._sizes)).latency + 2
 
     @property
     def cycles_per_feature(self) -> int:

@@ -31,8 +31,6 @@ from hw.synth.report import median_seed
 from hw.synth.request import Request
 from hw.synth.rtlil import scopes
 
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # parts beside the block
-
 
 class Mixer(wiring.Component):
     """Ports of every kind: plain, layout, stream in both directions, array."""

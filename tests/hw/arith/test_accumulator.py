@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A sum restarts with its first addend, holds without ``enable``, wraps."""
 
 from __future__ import annotations

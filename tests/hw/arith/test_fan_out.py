@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A tree of copies: how deep, how wide, how late."""
 
 from __future__ import annotations
