@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cocotb.triggers import RisingEdge, with_timeout
 
-from golden_model.exits import FixedExitPolicy
 from hw.bus.registers.model import ERROR_CODES, REGISTERS
 from hw.interfaces import COUNTERS
 from sim.agents import clock
 from sim.agents.axi_lite import AxiLiteMaster
+
+if TYPE_CHECKING:  # brings torch, which would be most of the time in which a simulation starts
+    from golden_model.exits import FixedExitPolicy
 
 _ERROR_NAMES = {code: name for name, code in ERROR_CODES.items()}
 WATCHDOG_SLACK = 1000

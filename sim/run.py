@@ -201,6 +201,8 @@ def _environment(
         COCOTB_RESULTS_FILE=str(folder / "results.xml"),
         COCOTB_TRUST_INERTIAL_WRITES="1",
         COCOTB_ANSI_OUTPUT="0",
+        # cocotb rewrites assertions by pytest, whose plugins (trio and others) would take half of the start
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         TOPLEVEL_LANG="verilog",
         GPI_USERS=toolchain.gpi_users(),
         **_library_path(),
