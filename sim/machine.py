@@ -34,6 +34,8 @@ from sim.run import BenchResult, run_bench
 from sim.watchdog import default_watchdog
 
 MEMORY_SLACK = 1 << 12
+LEAST_MEMORY = 1 << 20
+"""Bytes; so that all small images of a machine share one build, whatever their sentences and checkpoints."""
 DEFAULT_MEMORY = MemoryTiming()
 BENCH = "sim.benches.machine_bench"
 _IMAGE, _RESULTS = "image.bin", "results.jsonl"
@@ -112,13 +114,13 @@ def image_settings(image: Image, sentence: int) -> dict[str, int]:
 
 
 def memory_size(image: Image) -> int:
-    """Simulated memory for an image: a power of two, so that builds are shared between images."""
+    """Simulated memory for an image: a power of two, ``LEAST_MEMORY`` or more; images share builds by it."""
     return memory_size_for(len(image.contents))
 
 
 def memory_size_for(used: int) -> int:
     """Likewise, for so many bytes."""
-    return 1 << (used + MEMORY_SLACK - 1).bit_length()
+    return max(LEAST_MEMORY, 1 << (used + MEMORY_SLACK - 1).bit_length())
 
 
 def lay_out(
@@ -288,7 +290,7 @@ def _repeat_with_waves(
         seed=seed,
         timeout_s=timeout_s,
         waves_on_failure=False,
-        build_options=BuildOptions(trace=True),
+        build_options=BuildOptions(trace=True, optimize=0),  # one sentence: the build is most of it
         plusargs=[
             f"+axi_image=../{_IMAGE}",
             *memory_plusargs(memory),
