@@ -60,11 +60,12 @@ lint: $(STAMP)
 	$(BIN)/python -m mypy
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 
+# worksteal: neighbours stay on one worker with what they share, and the workers end together
 test: lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations=20
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" --durations=20
 
 test-all: lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix .

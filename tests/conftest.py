@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from golden_model.cache import cache_dir
 from golden_model.config import PRESETS, ElbertConfig
 from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.integer.model import Sentence
@@ -52,6 +54,22 @@ def make_model(name: str) -> ElbertForSequenceClassification:
 @pytest.fixture(params=sorted(CONFIGS))
 def float_model(request: pytest.FixtureRequest) -> ElbertForSequenceClassification:
     return make_model(request.param)
+
+
+@pytest.fixture
+def runtime_of_all() -> Callable[[Path], None]:
+    """Gives a test's own cache of builds the objects of Verilator's run-time library that every test shares.
+
+    They take half a minute to compile, and are no part of what a private cache is for.
+    """
+    shared = cache_dir() / "runtime"  # before the test sets a cache of its own
+
+    def share(cache: Path) -> None:
+        shared.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "runtime").symlink_to(shared)
+
+    return share
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class Command:
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_the_end_of_simulate_is_the_end_of_its_simulator(number, tmp_path):
-    lengths = ",".join(["16"] * 500)
+    lengths = ",".join(["16"] * 500)  # longer than the test waits
     simulate = ("-m", "elbert", "simulate", "--array", "4x4", "--lengths", lengths)
     with Command(*simulate, "--run-dir", str(tmp_path)) as command:
         command.wait_for_child("/sim +verilator")
@@ -94,8 +94,9 @@ def test_the_end_of_simulate_is_the_end_of_its_simulator(number, tmp_path):
 
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_a_build_is_the_end_of_its_compilers(number, tmp_path, monkeypatch):
+def test_the_end_of_a_build_is_the_end_of_its_compilers(number, tmp_path, monkeypatch, runtime_of_all):
     cache = tmp_path / "cache"
+    runtime_of_all(cache)
     monkeypatch.setenv("ELBERT_CACHE", str(cache))
     simulate = ("-m", "elbert", "simulate", "--array", "4x4", "--run-dir", str(tmp_path / "run"))
     with Command(*simulate) as command:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from elbert import cli
 from elbert.bundled import BUNDLED
 from elbert.commands.run import read_sentences
 from hw.params import parse_array
@@ -102,11 +103,18 @@ def test_a_watchdog_is_exit_code_1_with_its_name(tmp_path):
         (["simulate", "--array", "4x5"], "array columns 5 is not one of"),
     ],
 )
-def test_bad_input_is_exit_code_2_and_names_value_and_bound(tmp_path, arguments, message):
-    result = elbert(*arguments, cwd=tmp_path)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_bad_input_is_exit_code_2_and_names_value_and_bound(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["elbert", *arguments])
+    monkeypatch.delenv(cli.TRACEBACK_VARIABLE, raising=False)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
 
 
 def test_run_on_rtl(tmp_path):

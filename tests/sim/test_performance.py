@@ -108,16 +108,16 @@ def test_nano_on_a_slow_memory(nano):
     assert len(nano[2].outcomes) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_random_geometries(seed):
     machine = geometry(seed, largest=2)
     compare(machine, lengths_of(machine, seed), memory_of(seed), seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 21))
+@pytest.mark.parametrize("seed", range(2, 21))
 def test_more_random_geometries(seed):
-    machine = geometry(seed, largest=4)
+    machine = geometry(seed, largest=2 if seed == 2 else 4)
     compare(machine, lengths_of(machine, seed), memory_of(seed), seed)
 
 

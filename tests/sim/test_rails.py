@@ -54,7 +54,11 @@ def test_small_machine_on_all_rails() -> None:
     assert len({outcome.golden.exit_iteration for outcome in report.outcomes}) == 2
 
 
-@pytest.mark.parametrize(("rows", "columns", "lanes"), [(4, 4, 2), (2, 8, 1)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "lanes"),
+    # 2 lanes for 4 rows are in tests/sim/test_blocks.py too, and in the machine of odd geometry
+    [pytest.param(4, 4, 2, marks=pytest.mark.slow), (2, 8, 1)],
+)
 def test_what_is_routed_is_what_is_tested(rows: int, columns: int, lanes: int) -> None:
     """The ECP5's multipliers and fewer LayerNorm lanes than rows, as `elbert synth` builds it."""
     machine = Machine(
