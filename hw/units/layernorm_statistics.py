@@ -88,35 +88,36 @@ class Statistics(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sums = sums = memory.Memory(
-            shape=self._row, depth=self._max_blocks, init=[], attrs=DONT_CARE_ON_COLLISION
-        )
-        read, write = sums.read_port(), sums.write_port()
-
         # Loading is timed so that the saved sums meet the burst's first square. Either has a register before
         # the sum: behind a memory and behind a multiplier lies nothing else.
-        block_1 = delay(m, self.block, 1, "block")
         load, end = Signal(2), Signal(3)
         saved = Signal(self._row, reset_less=True)
         m.d.sync += [
             load.eq((load << 1) | (self.valid & self.block_start)),
             end.eq((end << 1) | (self.valid & self.block_end)),
-            write.en.eq(end[2]),
-            write.addr.eq(delay(m, block_1, 2, "block_before_write")),
-            saved.eq(read.data),
         ]
-        m.d.comb += [
-            read.addr.eq(Mux(load[0], block_1, self.sums_block)),
-            self.sums_grant.eq(self.sums_request & ~load[0]),
-            self.sums.eq(saved),
-        ]
+        m.d.comb += [self.sums_grant.eq(self.sums_request & ~load[0]), self.sums.eq(saved)]
 
         running = Signal(self._row, reset_less=True)
-        m.d.comb += write.data.eq(running)
-        # Each lane adds wide sums: what they start from is chosen by registers of its own.
+        # Each lane has a memory of its wide sums, and registers of its own for what addresses and picks them.
+        loads = register_each(m, self.valid & self.block_start, self._lanes, "loads", reset=True)
+        loaded_block = register_each(m, self.block, self._lanes, "loaded_block")
+        stores = register_each(m, end[2], self._lanes, "stores", reset=True)
+        stored_block = register_each(m, delay(m, self.block, 3, "block"), self._lanes, "stored_block")
         loading = register_each(m, load[1], self._lanes, "loading", reset=True)
         restart = register_each(m, delay(m, self.first, 2, "first"), self._lanes, "restart")
         for lane in range(self._lanes):
+            m.submodules[f"sums_{lane}"] = sums = memory.Memory(
+                shape=self._row.elem_shape, depth=self._max_blocks, init=[], attrs=DONT_CARE_ON_COLLISION
+            )
+            read, write = sums.read_port(), sums.write_port()
+            m.d.sync += saved[lane].eq(read.data)
+            m.d.comb += [
+                read.addr.eq(Mux(loads[lane], loaded_block[lane], self.sums_block)),
+                write.en.eq(stores[lane]),
+                write.addr.eq(stored_block[lane]),
+                write.data.eq(running[lane]),
+            ]
             m.submodules[f"square_{lane}"] = square = Multiplier(
                 RESIDUAL_BITS, RESIDUAL_BITS, self._technology
             )
