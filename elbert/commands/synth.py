@@ -43,6 +43,9 @@ def synth(
     mapper: Annotated[
         str | None, typer.Option(help="abc9 or abc of Yosys. Default: abc9, and abc where that crashes.")
     ] = None,
+    placer: Annotated[
+        str | None, typer.Option(help="heap or static of nextpnr. Default: static above an LFE5U-25F.")
+    ] = None,
     router: Annotated[
         str | None, typer.Option(help="router1 or router2 of nextpnr. Default: router2 above an LFE5U-25F.")
     ] = None,
@@ -93,6 +96,7 @@ def synth(
         seeds=tuple(seed or range(1, (1 if seeds is None else seeds) + 1)),
         depth=depth,
         mapper=mapper,
+        placer=placer,
         router=router,
     )
     if workers < 1 or timeout <= 0:

@@ -57,7 +57,7 @@ def print_synthesis(title: str, data: dict[str, Any]) -> None:
     seeds = ", ".join(f"{seed}: {mhz:.1f}" for seed, mhz in data["fmax_per_seed"].items())
     print(
         f"clock after routing: {data['fmax_mhz']:.1f} MHz, aimed at {data['clock_target_mhz']:g} MHz "
-        f"(by seed: {seeds}; {data['mapper']}, {data['router']})"
+        f"(by seed: {seeds}; {data['mapper']}, {data['placer']}, {data['router']})"
     )
     harness = data["harness"]
     print(f"not counted above: the harness with {harness['lut4']} LUT4 and {harness['ff']} FF")

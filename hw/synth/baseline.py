@@ -55,7 +55,16 @@ def baseline_name(design: dict[str, Any], device: dict[str, Any]) -> str:
 
 def make_baseline(report: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a report's JSON form."""
-    kept = ("design", "device", "clock_target_mhz", "mapper", "router", *TOLERANCES, "fmax_per_seed")
+    kept = (
+        "design",
+        "device",
+        "clock_target_mhz",
+        "mapper",
+        "placer",
+        "router",
+        *TOLERANCES,
+        "fmax_per_seed",
+    )
     slowest = report["critical_paths"][0]
     return {
         **{key: report[key] for key in kept},
@@ -89,6 +98,7 @@ def request_of(baseline: dict[str, Any]) -> Request:
         layernorm_lanes=design["layernorm_lanes"],
         clock_target_mhz=baseline["clock_target_mhz"],
         seeds=tuple(int(seed) for seed in baseline["fmax_per_seed"]),
+        placer=baseline["placer"],
         router=baseline["router"],
     )
 

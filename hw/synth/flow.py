@@ -22,7 +22,7 @@ from golden_model.files import write_text
 from hw.synth.budget import certain, estimate
 from hw.synth.devices import Device, Resources, shortages, smallest_that_fits
 from hw.synth.netlist import DESIGN, Netlist, count_resources
-from hw.synth.placement import CONFIGURATION, FLOORPLAN, Options, choose_router, place
+from hw.synth.placement import CONFIGURATION, FLOORPLAN, Options, choose_placer, choose_router, place
 from hw.synth.report import Report, median_seed
 from hw.synth.rtlil import scopes
 from hw.synth.script import MAPPERS, yosys_script
@@ -79,6 +79,7 @@ def synthesise(
     clock_target_mhz: float = 100.0,
     depth: int = 0,
     mapper: str | None = None,
+    placer: str | None = None,
     router: str | None = None,
     workers: int = 1,
     bitstream: bool = True,
@@ -94,6 +95,7 @@ def synthesise(
         clock_target_mhz: what placement and routing aim at. Missing it is reported, not an error.
         depth: levels of parts that are kept apart and counted one by one, which costs some area and speed.
         mapper: Yosys's, one of MAPPERS; None: ABC9, and the plain one where that crashes.
+        placer: nextpnr's, one of PLACERS; None: by the design's size.
         router: nextpnr's, one of ROUTERS; None: by the design's size.
         workers: placements at a time.
         bitstream: also pack one.
@@ -111,7 +113,9 @@ def synthesise(
     made, netlist = flow.netlist(text, (mapper,) if mapper else tuple(MAPPERS))
     needed = count_resources(netlist.total("top"))
     check_fits(needed, device)
-    options = Options(device, clock_target_mhz, router or choose_router(needed))
+    options = Options(
+        device, clock_target_mhz, router or choose_router(needed), placer or choose_placer(needed)
+    )
     known = scopes(text)
     placed = flow.placements(made, options, seeds, known, workers)
     records = {seed: stage.record for seed, stage in placed.items()}
@@ -134,6 +138,7 @@ def synthesise(
         blocks=netlist.blocks(known, BLOCK_DEPTH),
         modules=netlist.modules(),
         mapper=made.record["mapper"],
+        placer=options.placer,
         router=options.router,
         clock_target_mhz=clock_target_mhz,
         placements=records,

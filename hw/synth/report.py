@@ -28,6 +28,7 @@ class Report:
     """Resources of the parts that were kept apart, before packing."""
     mapper: str
     """Yosys's technology mapper: ``abc9``, or ``abc`` where that one crashed."""
+    placer: str
     router: str
     clock_target_mhz: float
     placements: Mapping[int, Mapping[str, Any]]
@@ -71,6 +72,7 @@ class Report:
             "clock_target_mhz": self.clock_target_mhz,
             "median_seed": self.median_seed,
             "mapper": self.mapper,
+            "placer": self.placer,
             "router": self.router,
             "utilisation": {
                 key: {

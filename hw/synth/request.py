@@ -19,7 +19,7 @@ from hw.synth.designs import (
 )
 from hw.synth.devices import Device
 from hw.synth.flow import synthesise
-from hw.synth.placement import ROUTERS
+from hw.synth.placement import PLACERS, ROUTERS
 from hw.synth.report import Report
 from hw.synth.script import MAPPERS
 
@@ -49,11 +49,14 @@ class Request:
     seeds: tuple[int, ...] = (1,)
     depth: int = 0
     mapper: str | None = None
+    placer: str | None = None
     router: str | None = None
 
     def __post_init__(self) -> None:
         if self.mapper is not None and self.mapper not in MAPPERS:
             raise ValueError(f"mapper {self.mapper!r} is not one of {', '.join(MAPPERS)}")
+        if self.placer is not None and self.placer not in PLACERS:
+            raise ValueError(f"placer {self.placer!r} is not one of {', '.join(PLACERS)}")
         if self.router is not None and self.router not in ROUTERS:
             raise ValueError(f"router {self.router!r} is not one of {', '.join(ROUTERS)}")
         if not self.clock_target_mhz > 0:
@@ -95,6 +98,7 @@ class Request:
             clock_target_mhz=self.clock_target_mhz,
             depth=self.depth,
             mapper=self.mapper,
+            placer=self.placer,
             router=self.router,
             **how,
         )

@@ -26,7 +26,7 @@ from hw.synth.budget import estimate, memory_blocks
 from hw.synth.devices import DEVICES, Resources, find_device, shortages, smallest_that_fits
 from hw.synth.harness import Harness, port_bits
 from hw.synth.netlist import Netlist, block_of, count_resources
-from hw.synth.placement import choose_router
+from hw.synth.placement import choose_placer, choose_router
 from hw.synth.report import median_seed
 from hw.synth.request import Request
 from hw.synth.rtlil import scopes
@@ -256,6 +256,7 @@ def test_the_count_of_multipliers_is_the_designs(rows, columns, lanes):
     [
         ({"mapper": "abc10"}, "mapper 'abc10' is not one of abc9, abc"),
         ({"router": "router3"}, "router 'router3' is not one of router1, router2"),
+        ({"placer": "sa"}, "placer 'sa' is not one of heap, static"),
         ({"block": "gelu"}, "block 'gelu' is not one of multiplier"),
         ({"clock_target_mhz": 0.0}, "clock 0 MHz must be above 0"),
         ({"clock_target_mhz": float("nan")}, "clock nan MHz must be above 0"),
@@ -328,9 +329,13 @@ def test_a_crash_of_abc9_is_paid_for_once(tmp_path: Path, monkeypatch):
         work.netlist("module top", ("abc9",))
 
 
-def test_the_router_follows_the_size():
-    assert choose_router(Resources(lut4=20000, ff=13000, dsp=27, block_ram=11)) == "router1"
-    assert choose_router(Resources(lut4=8000, ff=8000, dsp=128, block_ram=0)) == "router2"
+def test_placer_and_router_follow_the_size():
+    small, large = (
+        Resources(lut4=20000, ff=13000, dsp=27, block_ram=11),
+        Resources(lut4=8000, ff=8000, dsp=128, block_ram=0),
+    )
+    assert (choose_placer(small), choose_router(small)) == ("heap", "router1")
+    assert (choose_placer(large), choose_router(large)) == ("static", "router2")
 
 
 # -- tools ------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ REPORT = {
     "device": {"name": "lfe5u-25f", "package": "CABGA381", "speed": 6},
     "clock_target_mhz": 100.0,
     "mapper": "abc9",
+    "placer": "heap",
     "router": "router1",
     "lut": 1000,
     "ff": 500,
