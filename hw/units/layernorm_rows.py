@@ -111,9 +111,9 @@ class RowFinisher(wiring.Component):
         self._variance_stage(m, offered, taken, variance, s1)
 
         root_s1 = Signal(s1_shape, reset_less=True)
-        result, written = Signal(row), Signal()
+        result, written, last_step = Signal(row), Signal(), Signal()
         m.d.comb += result.s1.eq(root_s1)
-        self._root_stage(m, offered, taken, variance, result, written)
+        self._root_stage(m, offered, taken, variance, result, written, last_step)
         with m.If(taken):
             m.d.sync += root_s1.eq(s1)
 
@@ -121,7 +121,10 @@ class RowFinisher(wiring.Component):
         rows = Signal(self.rows.shape(), reset_less=True)
         m.d.comb += self.rows.eq(rows)
         for i in range(self._lanes):
-            with m.If(written & (lane == i)):
+            # A row is wide and lies where its lane does: its enable is a register of its own.
+            writes = Signal(name=f"writes_{i}")
+            m.d.sync += writes.eq(last_step & (lane == i))
+            with m.If(writes):
                 m.d.sync += rows[i].eq(result)
         last = written & (lane == self._lanes - 1)
         m.d.sync += self.done.eq(last)
@@ -216,8 +219,8 @@ class RowFinisher(wiring.Component):
                     with m.If(lane == self._lanes - 1):
                         m.next = "IDLE"
 
-    def _root_stage(self, m: Module, offered, taken, variance, result, written) -> None:
-        """Takes V; e and R are in ``result`` while ``written``.
+    def _root_stage(self, m: Module, offered, taken, variance, result, written, last_step) -> None:
+        """Takes V; e and R are in ``result`` while ``written``, the cycle after ``last_step``.
 
         R is found bit by bit, the largest with R²·M <= 2^46. Before bit k, R = r·2^(k+1); with the rest w =
         2^(46-2k) - 4·r²·M the bit is set if w >= t = (4r + 1)·M, and then w loses t. Then w grows to 4w and t
@@ -281,6 +284,7 @@ class RowFinisher(wiring.Component):
                     step.eq(step + 1),
                 ]
                 with m.If(step == self.ROOT_STEPS - 1):
+                    m.d.comb += last_step.eq(1)
                     m.next = "WRITE"
             with m.State("WRITE"):
                 m.d.comb += written.eq(1)
