@@ -66,14 +66,23 @@ def quantize(
     with one_thread():
         scales = choose_scales(model, seen, scheme)
         checkpoint = assemble(model, scales, scheme, facts)
-    if scheme.correct_bias:
-        part = sentences[:CORRECTION_SENTENCES]
-        if len(part) < len(sentences):
-            # means must be of the sentences that the correction runs
-            seen = observe(model, part, replace(scheme, observer="max"))
-        # sums of integers: exact on any number of threads
-        checkpoint = correct_bias(checkpoint, observed_means(model, seen, scales), part)
-    return checkpoint
+    return corrected(checkpoint, model, seen, scales, sentences) if scheme.correct_bias else checkpoint
+
+
+def corrected(
+    checkpoint: IntegerCheckpoint,
+    model: ElbertForSequenceClassification,
+    seen: Observations,
+    scales: Scales,
+    sentences: Sequence[Sentence],
+) -> IntegerCheckpoint:
+    """What :func:`quant.assemble.assemble` made of ``scales``, its bias corrected on the first sentences."""
+    part = sentences[:CORRECTION_SENTENCES]
+    if len(part) < len(sentences):
+        # means must be of the sentences that the correction runs
+        seen = observe(model, part, replace(seen.scheme, observer="max"))
+    # sums of integers: exact on any number of threads
+    return correct_bias(checkpoint, observed_means(model, seen, scales), part)
 
 
 def observed_means(model: ElbertForSequenceClassification, seen: Observations, scales: Scales) -> Means:

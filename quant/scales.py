@@ -59,12 +59,15 @@ class Scales:
         zero_points: Full name to the integer that is added before the scale is applied; 0 where it is not
             there.
         weights: Matmul to its weights, factors of what it reads included.
+        biases: Matmul or LayerNorm to what is added to its bias, in real units, [times it runs, out]; nothing
+            where it is not there.
     """
 
     tensors: dict[str, float] = field(default_factory=dict)
     factors: dict[str, Tensor] = field(default_factory=dict)
     zero_points: dict[str, int] = field(default_factory=dict)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)
+    biases: dict[str, Tensor] = field(default_factory=dict)
 
     def factor(self, name: str) -> Tensor:
         """Channel factors of a tensor, by its full or short name; 1 where it has none."""

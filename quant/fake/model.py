@@ -78,6 +78,7 @@ class FakeElbert(nn.Module):
             where a scheme has one scale per tensor. Scales that iterations share are one parameter. A scale
             stays within :data:`REACH` of its start. Gradients have learned step size quantisation's scale
             (:meth:`levels`).
+        biases: What ``scales.biases`` adds to the bias of a matmul or LayerNorm each time it runs.
     """
 
     def __init__(
@@ -103,6 +104,9 @@ class FakeElbert(nn.Module):
         for matmul, weight in scales.weights.items():
             count = 1 if scheme.weights(matmul).granularity == "tensor" else len(weight.scale)
             self.steps[_slashes(f"{matmul}.weight")] = nn.Parameter(torch.ones(count, dtype=kind))
+        self.biases = nn.ParameterDict(
+            {_slashes(name): nn.Parameter(bias.to(kind)) for name, bias in scales.biases.items()}
+        )
         self.exponentials = torch.tensor(
             exp_table(self.contract.exponentials_bits, self.contract.exp_index_bits), dtype=torch.float64
         )
@@ -153,7 +157,8 @@ class FakeElbert(nn.Module):
                 weights[matmul] = QuantizedWeight(
                     self.weight(matmul).to(torch.int8).cpu(), self._weight_step(matmul).cpu(), old.multipliers
                 )
-        return replace(self.start, tensors=tensors, weights=weights)
+            biases = {name: self.biases[_slashes(name)].double().cpu() for name in self.start.biases}
+        return replace(self.start, tensors=tensors, weights=weights, biases=biases)
 
     def checkpoint(self, facts: dict[str, Any] | None = None) -> IntegerCheckpoint:
         """The integer checkpoint of weights and scales as they are now; no bias correction.
@@ -255,6 +260,11 @@ class FakeElbert(nn.Module):
         size, inputs = self.scheme.weights(matmul).group_size, self.start.weights[matmul].integers.shape[1]
         return groups.to(self.device).repeat_interleave(size, 1)[:, :inputs].double()
 
+    def _bias(self, name: str, module: nn.Linear | nn.LayerNorm, row: int) -> Tensor:
+        """Of a matmul or LayerNorm the ``row``-th time it runs, float64 [out]."""
+        bias, key = module.bias.double(), _slashes(name)
+        return bias + self.biases[key][row].double() if key in self.biases else bias
+
     # ------------------------------------------------------------------ the rules
 
     def _requantize(self, total: Tensor, factor: Tensor, low: int, high: int) -> Tensor:
@@ -270,7 +280,7 @@ class FakeElbert(nn.Module):
         if kind in HIDDEN_OPERANDS:
             step = step * (1 << self.contract.hidden_shift(kind))
         weight, accumulator = self._weights[matmul], step * self._weight_step(matmul)
-        offset = round_half_even(linears(self.float_model)[matmul].bias.double() / accumulator)
+        offset = round_half_even(self._bias(matmul, linears(self.float_model)[matmul], row) / accumulator)
         offset = offset + self.start.zero_points.get(read, 0) * weight.double().sum(1)
         total = operand @ weight.t() + offset.to(self.dtype)
         return self._requantize(total, accumulator / (self.step(made) * factor), low, high)
@@ -284,7 +294,7 @@ class FakeElbert(nn.Module):
         """LayerNorm of integers [..., features], saturated to ±limit."""
         module, output = norms(self.float_model)[name], normalised(self.config)[name][iteration - 1]
         lsb = self.step(output) * self.factor(output)
-        gamma, beta = module.weight.double() / lsb, module.bias.double() / lsb
+        gamma, beta = module.weight.double() / lsb, self._bias(name, module, iteration - 1) / lsb
         mean = y.mean(-1, keepdim=True)
         deviation = y - mean
         # the contract has no epsilon: a variance below 1/N² counts as that

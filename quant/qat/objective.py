@@ -101,7 +101,9 @@ class QuantizedExits(JointExits):
     def groups(self) -> list[ParameterGroup]:
         """The float model's, and the scales at their own rate, without weight decay."""
         steps = [(f"steps.{name}", step) for name, step in self.model.fake.steps.items()]
-        return [*super().groups, ParameterGroup(steps, self.options.step_learning_rate)]
+        biases = [(f"biases.{name}", bias) for name, bias in self.model.fake.biases.items()]
+        found = [*super().groups, ParameterGroup(steps, self.options.step_learning_rate)]
+        return [*found, ParameterGroup(biases, self.options.learning_rate)] if biases else found
 
     def dev_logits(self) -> Tensor:
         """Of the golden model on the present integers."""
