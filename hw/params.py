@@ -42,6 +42,8 @@ class Machine(BaseModel):
     layernorm_lanes: int | None = None
     """Elements normalised per cycle, a divisor of ``rows`` (default: ``rows``)."""
     technology: str = "generic"
+    dense_memories: bool = False
+    """Takes as few block memories as possible, with multiplexers behind (`hw.memory.block_ram`)."""
     trace: bool = False
     """Adds the trace ports through which a simulation sees every named tensor."""
 

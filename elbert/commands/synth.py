@@ -37,6 +37,12 @@ def synth(
             help="Elements LayerNorm finishes per cycle. Default: as many as the device has multipliers for."
         ),
     ] = None,
+    dense_memories: Annotated[
+        bool,
+        typer.Option(
+            "--dense-memories", help="As few block RAM as possible, with multiplexers behind them: slower."
+        ),
+    ] = False,
     package: Annotated[str, typer.Option(help="Package of the device.")] = "CABGA381",
     speed: Annotated[int, typer.Option(help="Speed grade.")] = 6,
     clock: Annotated[float, typer.Option(help="Clock to aim at in MHz.")] = 100.0,
@@ -92,6 +98,7 @@ def synth(
         array=array,
         block=block,
         layernorm_lanes=layernorm_lanes,
+        dense_memories=dense_memories,
         clock_target_mhz=clock,
         seeds=tuple(seed or range(1, (1 if seeds is None else seeds) + 1)),
         depth=depth,

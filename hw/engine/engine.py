@@ -92,7 +92,12 @@ class Engine(wiring.Component):
 
         def memory(depth: int) -> GroupedMemory:
             return GroupedMemory(
-                groups=machine.groups, lanes=p, width=OPERAND_BITS, depth=depth, poison=machine.trace
+                groups=machine.groups,
+                lanes=p,
+                width=OPERAND_BITS,
+                depth=depth,
+                dense=machine.dense_memories,
+                poison=machine.trace,
             )
 
         # No word is used that is written in the cycle of its read. Activations, keys and values are read by

@@ -109,6 +109,7 @@ class HiddenStream(wiring.Component):
             lanes=machine.rows,
             width=RESIDUAL_BITS,
             depth=machine.hidden_words,
+            dense=machine.dense_memories,
             lane_writes=True,
             poison=machine.trace,
         )

@@ -45,6 +45,8 @@ class GroupedMemory(Elaboratable):
     Parameters
     ----------
     groups, lanes, width, depth : int
+    dense : bool
+        The word is not cut: as few block memories as Yosys finds.
     lane_writes : bool
         Lanes are written one by one (which takes a write enable each).
     poison : bool
@@ -64,11 +66,12 @@ class GroupedMemory(Elaboratable):
         lanes: int,
         width: int,
         depth: int,
+        dense: bool = False,
         lane_writes: bool = False,
         poison: bool = False,
     ) -> None:
         self.groups, self.lanes, self.width, self.depth = groups, lanes, width, depth
-        self.lane_writes, self.poison = lane_writes, poison
+        self.dense, self.lane_writes, self.poison = dense, lane_writes, poison
         bits = bits_for_index(depth)
         word = data.ArrayLayout(unsigned(width), lanes)
         self.read_address = Signal(bits)
@@ -122,7 +125,7 @@ class GroupedMemory(Elaboratable):
         """Bits of a word that share a memory: all, or slices, which hold bits of one lane where lanes are
         written one by one."""
         word = self.lanes * self.width
-        widest = slice_width(word, self.depth)
+        widest = word if self.dense else slice_width(word, self.depth)
         if widest == word:
             return [(0, word)]
         part = self.width if self.lane_writes else word

@@ -96,6 +96,7 @@ def request_of(baseline: dict[str, Any]) -> Request:
         array=f"{design['rows']}x{design['columns']}",
         block=design["block"],
         layernorm_lanes=design["layernorm_lanes"],
+        dense_memories=design["dense_memories"],
         clock_target_mhz=baseline["clock_target_mhz"],
         seeds=tuple(int(seed) for seed in baseline["fmax_per_seed"]),
         placer=baseline["placer"],

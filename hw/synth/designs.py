@@ -112,7 +112,11 @@ def choose_layernorm_lanes(rows: int, columns: int, available: int) -> int:
 
 
 def describe_machine(
-    config: ElbertConfig, rows: int, columns: int, layernorm_lanes: int | None = None
+    config: ElbertConfig,
+    rows: int,
+    columns: int,
+    layernorm_lanes: int | None = None,
+    dense_memories: bool = False,
 ) -> Machine:
     """The machine as it is synthesised.
 
@@ -120,7 +124,12 @@ def describe_machine(
         ValueError: if the geometry is not legal.
     """
     return Machine(
-        model=config, rows=rows, columns=columns, layernorm_lanes=layernorm_lanes, technology=TECHNOLOGY
+        model=config,
+        rows=rows,
+        columns=columns,
+        layernorm_lanes=layernorm_lanes,
+        dense_memories=dense_memories,
+        technology=TECHNOLOGY,
     )
 
 

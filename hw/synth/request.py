@@ -45,6 +45,7 @@ class Request:
     block: str | None = None
     """None: the whole machine."""
     layernorm_lanes: int | None = None
+    dense_memories: bool = False
     clock_target_mhz: float = 100.0
     seeds: tuple[int, ...] = (1,)
     depth: int = 0
@@ -82,7 +83,7 @@ class Request:
             config = type(config)(**{**config.model_dump(), "max_position_embeddings": self.tokens})
         rows, columns = parse_array(self.array)
         lanes = self.layernorm_lanes or choose_layernorm_lanes(rows, columns, self.device.resources.dsp)
-        return describe_machine(config, rows, columns, lanes)
+        return describe_machine(config, rows, columns, lanes, self.dense_memories)
 
     def make(self) -> wiring.Component:
         """The component, not yet elaborated."""
@@ -123,4 +124,5 @@ class Request:
             "rows": machine.rows,
             "columns": machine.columns,
             "layernorm_lanes": machine.layernorm_lanes,
+            "dense_memories": machine.dense_memories,
         }

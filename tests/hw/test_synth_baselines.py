@@ -29,6 +29,7 @@ REPORT = {
         "rows": 4,
         "columns": 4,
         "layernorm_lanes": 1,
+        "dense_memories": False,
     },
     "device": {"name": "lfe5u-25f", "package": "CABGA381", "speed": 6},
     "clock_target_mhz": 100.0,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from amaranth.hdl import Elaboratable, unsigned
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable, Value, unsigned
 
 from hw.memory.banks import READ_LATENCY, GroupedMemory, WordMemory
 from hw.memory.block_ram import slice_width
@@ -126,3 +127,14 @@ def test_a_deep_word_is_cut_and_remains_one_word(simulate: Any) -> None:
 )
 def test_what_a_slice_may_cost(width: int, depth: int, piece: int) -> None:
     assert slice_width(width, depth) == piece
+
+
+@pytest.mark.parametrize(("dense", "memories"), [(False, 2 * 16), (True, 2)])
+def test_dense_memories_are_not_cut(dense: bool, memories: int) -> None:
+    memory = GroupedMemory(groups=2, lanes=8, width=18, depth=1536, lane_writes=True, dense=dense)
+    text = rtlil.convert(
+        memory,
+        emit_src=False,
+        ports=[Value.cast(getattr(memory, name)) for name in ("read_address", "read_data", "write_enable")],
+    )
+    assert text.count("\n  memory width ") == memories
