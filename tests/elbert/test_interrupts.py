@@ -16,6 +16,13 @@ from elbert.interrupts import REPEAT_S
 
 ROOT = Path(__file__).parents[2]
 MARK = "ELBERT_TEST_MARK"
+ENDS = [
+    signal.SIGTERM,
+    signal.SIGKILL,
+    pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+]
+"""How a command may be ended: told to, which works the same for three signals, or killed."""
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 
@@ -80,7 +87,7 @@ class Command:
 
 
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", ENDS)
 def test_the_end_of_simulate_is_the_end_of_its_simulator(number, tmp_path):
     lengths = ",".join(["16"] * 500)  # longer than the test waits
     simulate = ("-m", "elbert", "simulate", "--array", "4x4", "--lengths", lengths)
@@ -121,7 +128,7 @@ with termination_interrupts():
 
 
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", ENDS)
 def test_the_end_of_synth_is_the_end_of_its_tool(number, tmp_path):
     with Command("-c", TOOL, str(tmp_path)) as command:
         command.wait_for_child("sleep 1000")

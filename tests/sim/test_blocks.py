@@ -17,8 +17,17 @@ from sim.ecp5 import ECP5_CELLS
 from sim.run import run_component
 
 
-@pytest.mark.parametrize("high_in_logic", [False, True])
-@pytest.mark.parametrize("technology", ["generic", "ecp5", "xilinx"])
+@pytest.mark.parametrize(
+    ("technology", "high_in_logic"),
+    [
+        ("generic", False),
+        ("ecp5", True),
+        pytest.param("generic", True, marks=pytest.mark.slow),
+        pytest.param("ecp5", False, marks=pytest.mark.slow),
+        pytest.param("xilinx", False, marks=pytest.mark.slow),
+        pytest.param("xilinx", True, marks=pytest.mark.slow),
+    ],
+)
 def test_requantizer(technology: str, high_in_logic: bool) -> None:
     block = Requantizer(technology, high_in_logic)
     result = run_component(
@@ -51,9 +60,9 @@ def test_activation_table(lanes: int) -> None:
 @pytest.mark.parametrize(
     ("lanes", "max_keys", "source", "reader"),
     [
-        (4, 16, "none", "none"),
-        (4, 16, "random", "none"),
-        (4, 16, "none", "random"),
+        pytest.param(4, 16, "none", "none", marks=pytest.mark.slow),
+        pytest.param(4, 16, "random", "none", marks=pytest.mark.slow),
+        pytest.param(4, 16, "none", "random", marks=pytest.mark.slow),
         (3, 40, "random", "random"),
         (2, 512, "none", "none"),
         (1, 1, "random", "random"),
@@ -85,14 +94,14 @@ def test_softmax(lanes: int, max_keys: int, source: str, reader: str) -> None:
 @pytest.mark.parametrize(
     ("lanes", "sizes", "normalize_lanes", "technology", "gap", "pause"),
     [
-        (4, (32, 16), 4, "generic", "none", "none"),
+        pytest.param(4, (32, 16), 4, "generic", "none", "none", marks=pytest.mark.slow),
         (4, (32, 16), 4, "ecp5", "random", "none"),
-        (4, (32, 16), 4, "xilinx", "none", "random"),
+        pytest.param(4, (32, 16), 4, "xilinx", "none", "random", marks=pytest.mark.slow),
         (4, (32, 16), 2, "generic", "random", "random"),
-        (4, (32, 16), 1, "generic", "none", "random"),
+        pytest.param(4, (32, 16), 1, "generic", "none", "random", marks=pytest.mark.slow),
         (3, (11, 20, 59), 3, "generic", "random", "random"),
         (2, (1024, 128), 2, "generic", "none", "none"),
-        (1, (384,), 1, "generic", "none", "random"),
+        pytest.param(1, (384,), 1, "generic", "none", "random", marks=pytest.mark.slow),
     ],
 )
 def test_layernorm(
@@ -127,9 +136,9 @@ def test_layernorm(
 @pytest.mark.parametrize(
     ("rows", "columns", "technology", "holes"),
     [
-        (4, 4, "generic", 0.0),
+        pytest.param(4, 4, "generic", 0.0, marks=pytest.mark.slow),
         (2, 8, "generic", 0.3),
-        (8, 16, "generic", 0.1),
+        pytest.param(8, 16, "generic", 0.1, marks=pytest.mark.slow),
         (1, 4, "ecp5", 0.1),
         (4, 8, "ecp5", 0),
     ],

@@ -11,11 +11,12 @@ from hw.params import Machine
 from sim.machine import Job, simulate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hidden", "heads", "length"),
     [
         (8, 1, 257),  # one row: token block 256
-        pytest.param(520, 5, 1, marks=pytest.mark.slow),  # value words 0..66,559
+        (520, 5, 1),  # value words 0..66,559
     ],
 )
 def test_every_record_finds_its_element(hidden: int, heads: int, length: int) -> None:

@@ -156,6 +156,7 @@ def test_wrong_table_entry_is_caught(planted):
     assert found.cycle is not None
 
 
+@pytest.mark.slow
 def test_two_at_once_in_one_folder_do_not_meet(tmp_path):
     """With one image, results and traces for both, each would see the other's sentences."""
     command = [sys.executable, "-m", "elbert", "simulate", "--array", "4x4", "--lengths", "16,9,12"]

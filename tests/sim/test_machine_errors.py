@@ -104,7 +104,9 @@ def run(
     )
 
 
-@pytest.mark.parametrize(("latency", "stall_mode"), [(1, 0), (20, 1), (100, 2)])
+@pytest.mark.parametrize(
+    ("latency", "stall_mode"), [(1, 0), pytest.param(20, 1, marks=pytest.mark.slow), (100, 2)]
+)
 def test_errors_end_in_codes_and_the_next_sentence_is_right(
     checkpoint: IntegerCheckpoint, tmp_path: Path, latency: int, stall_mode: int
 ) -> None:

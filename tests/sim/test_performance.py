@@ -108,6 +108,7 @@ def test_nano_on_a_slow_memory(nano):
     assert len(nano[2].outcomes) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_random_geometries(seed):
     machine = geometry(seed, largest=2)

@@ -69,6 +69,7 @@ def test_what_is_routed_is_what_is_tested(rows: int, columns: int, lanes: int) -
     assert_equal(report, jobs)
 
 
+@pytest.mark.slow
 def test_the_longest_sum_of_products() -> None:
     """4096 products of the largest operands, chunk by chunk, and an offset at its bound on top."""
     sentences = rail_sentences(LONGEST_SUMS)
