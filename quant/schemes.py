@@ -361,7 +361,10 @@ def _presets() -> dict[str, Scheme]:
         "w8a8": Scheme(),
         "w4a8": Scheme(weight_bits=4, rounding="gptq", **low),
         "w3a8": Scheme(weight_bits=3, rounding="gptq", **low),
-        "w2a8": Scheme(weight_bits=2, rounding="gptq", **low),
+        # -3, -1, 1, 3 have no zero, which a projection to the layer's own width (the identity) is full of.
+        "w2a8": Scheme(
+            weight_bits=2, rounding="gptq", mixed=(("embedding.projection", (("ternary", True),)),), **low
+        ),
         "ternary": Scheme(weight_bits=2, ternary=True, rounding="gptq", **low),
         "w8a8-shared": Scheme(scales="shared"),
         "w8a6": Scheme(activation_bits=6, observer="mse", correct_bias=True),
