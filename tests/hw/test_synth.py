@@ -242,7 +242,9 @@ def test_layernorm_lanes_follow_the_device():
     assert designs.choose_layernorm_lanes(8, 16, 156) == 4
 
 
-@pytest.mark.parametrize(("rows", "columns", "lanes"), [(4, 4, 1), (8, 8, 4), (8, 16, 8)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "lanes"), [(4, 4, 1), (8, 8, 4), pytest.param(8, 16, 8, marks=pytest.mark.slow)]
+)
 def test_the_count_of_multipliers_is_the_designs(rows, columns, lanes):
     machine = designs.describe_machine(PRESETS["nano"], rows, columns, lanes)
     text = to_rtlil(Harness(designs.make_machine(machine)))

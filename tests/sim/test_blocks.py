@@ -43,7 +43,7 @@ def test_requantizer(technology: str, high_in_logic: bool) -> None:
     assert checked / 10 < saturated < checked * 9 / 10  # both outcomes are met
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_activation_table(lanes: int) -> None:
     block = ActivationTable(lanes)
     table = activation_table("gelu_new", 1 / 64, 1 / 16)
@@ -65,7 +65,7 @@ def test_activation_table(lanes: int) -> None:
         pytest.param(4, 16, "none", "random", marks=pytest.mark.slow),
         (3, 40, "random", "random"),
         (2, 512, "none", "none"),
-        (1, 1, "random", "random"),
+        pytest.param(1, 1, "random", "random", marks=pytest.mark.slow),
     ],
 )
 def test_softmax(lanes: int, max_keys: int, source: str, reader: str) -> None:
@@ -97,7 +97,7 @@ def test_softmax(lanes: int, max_keys: int, source: str, reader: str) -> None:
         pytest.param(4, (32, 16), 4, "generic", "none", "none", marks=pytest.mark.slow),
         (4, (32, 16), 4, "ecp5", "random", "none"),
         pytest.param(4, (32, 16), 4, "xilinx", "none", "random", marks=pytest.mark.slow),
-        (4, (32, 16), 2, "generic", "random", "random"),
+        pytest.param(4, (32, 16), 2, "generic", "random", "random", marks=pytest.mark.slow),
         pytest.param(4, (32, 16), 1, "generic", "none", "random", marks=pytest.mark.slow),
         (3, (11, 20, 59), 3, "generic", "random", "random"),
         (2, (1024, 128), 2, "generic", "none", "none"),

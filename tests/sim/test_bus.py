@@ -37,7 +37,7 @@ def embedding_config(**changes: int) -> ElbertConfig:
 @pytest.mark.parametrize(
     ("name", "config", "rows", "data_width"),
     [
-        ("nano", PRESETS["nano"], 4, 32),
+        pytest.param("nano", PRESETS["nano"], 4, 32, marks=pytest.mark.slow),
         ("one_beat", PRESETS["nano"], 8, 128),
         (
             "odd",
@@ -51,7 +51,7 @@ def embedding_config(**changes: int) -> ElbertConfig:
             4,
             128,
         ),
-        (
+        pytest.param(
             "smallest",
             embedding_config(
                 vocab_size=65536,
@@ -62,6 +62,7 @@ def embedding_config(**changes: int) -> ElbertConfig:
             ),
             1,
             64,
+            marks=pytest.mark.slow,
         ),
         ("wide", embedding_config(embedding_size=384, hidden_size=384, max_position_embeddings=9), 8, 256),
     ],
@@ -90,7 +91,10 @@ def test_embedding(name: str, config: ElbertConfig, rows: int, data_width: int) 
     assert result.metrics["features"] >= 4 * config.embedding_size
 
 
-@pytest.mark.parametrize(("preset", "rows", "cols", "axi_bits"), [("nano", 4, 4, 32), ("large", 32, 32, 256)])
+@pytest.mark.parametrize(
+    ("preset", "rows", "cols", "axi_bits"),
+    [("nano", 4, 4, 32), pytest.param("large", 32, 32, 256, marks=pytest.mark.slow)],
+)
 def test_registers(preset: str, rows: int, cols: int, axi_bits: int) -> None:
     config = PRESETS[preset]
     result = run_component(

@@ -12,7 +12,9 @@ from sim.ecp5 import ECP5_CELLS
 from sim.run import run_component
 
 
-@pytest.mark.parametrize("num_labels", [2, 3, 6, 8])
+@pytest.mark.parametrize(
+    "num_labels", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.slow), 8]
+)
 def test_exit_unit_equals_the_golden_definition(num_labels: int) -> None:
     unit = ExitUnit(num_labels)
     result = run_component(
@@ -30,7 +32,10 @@ def test_exit_unit_equals_the_golden_definition(num_labels: int) -> None:
             assert outcomes[f"{mode.name}.exit"] >= 3, outcomes
 
 
-@pytest.mark.parametrize(("num_labels", "technology"), [(2, "ecp5"), (5, "generic"), (8, "ecp5")])
+@pytest.mark.parametrize(
+    ("num_labels", "technology"),
+    [pytest.param(2, "ecp5", marks=pytest.mark.slow), (5, "generic"), (8, "ecp5")],
+)
 def test_exit_arithmetic(num_labels: int, technology: str) -> None:
     block = ExitArithmetic(num_labels, technology)
     result = run_component(

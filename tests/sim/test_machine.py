@@ -63,7 +63,11 @@ def assert_equal(report, jobs) -> None:
 @pytest.mark.parametrize(
     ("rows", "columns", "stall"),
     # 8 x 16 is a minute of compiling; the bundled model runs on it in tests/elbert/test_run.py
-    [(4, 4, 1), (2, 8, 2), pytest.param(8, 16, 0, marks=pytest.mark.slow)],
+    [
+        pytest.param(4, 4, 1, marks=pytest.mark.slow),
+        (2, 8, 2),
+        pytest.param(8, 16, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_nano_machines_equal_the_golden_model(rows, columns, stall):
     machine = nano(rows, columns)
@@ -175,6 +179,7 @@ def test_two_at_once_in_one_folder_do_not_meet(tmp_path):
     assert list((tmp_path / "a 'b\"").iterdir()) == []  # all was equal
 
 
+@pytest.mark.slow
 def test_a_mismatch_is_repeated_with_waves(planted, tmp_path):
     machine, checkpoint, jobs, image = planted
     report = simulate(
@@ -212,6 +217,7 @@ def test_window_off_by_one_is_caught(planted):
     assert "exit" in found.tensor
 
 
+@pytest.mark.slow
 def test_wrong_rounding_is_caught(planted):
     """Truncation instead of rounding, in one lane's requantiser."""
     machine, _, _, image = planted

@@ -105,7 +105,8 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("latency", "stall_mode"), [(1, 0), pytest.param(20, 1, marks=pytest.mark.slow), (100, 2)]
+    ("latency", "stall_mode"),
+    [pytest.param(1, 0, marks=pytest.mark.slow), pytest.param(20, 1, marks=pytest.mark.slow), (100, 2)],
 )
 def test_errors_end_in_codes_and_the_next_sentence_is_right(
     checkpoint: IntegerCheckpoint, tmp_path: Path, latency: int, stall_mode: int

@@ -187,6 +187,7 @@ def activation_table_mutant(rule: str, part: str, after: str | None = None) -> M
     raise AssertionError(f"the activation table has no mutant {rule}: {part} -> {after}")
 
 
+@pytest.mark.slow
 def test_one_is_killed_and_one_proven_equivalent(tmp_path: Path) -> None:
     """The whole path on the smallest block; what was found is not looked for again."""
     dropped = activation_table_mutant("assignment dropped", "read.addr")

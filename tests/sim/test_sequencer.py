@@ -24,7 +24,13 @@ def check(machine: Machine, lengths: list[int], test_filter: str | None = None) 
 
 @pytest.mark.parametrize(
     ("geometry", "rows", "columns"),
-    [("nano", 4, 4), ("nano", 2, 8), ("nano", 1, 4), ("nano", 8, 16), ("odd", 4, 8)],
+    [
+        pytest.param("nano", 4, 4, marks=pytest.mark.slow),
+        pytest.param("nano", 2, 8, marks=pytest.mark.slow),
+        ("nano", 1, 4),
+        ("nano", 8, 16),
+        ("odd", 4, 8),
+    ],
 )
 def test_steps_and_tiles_are_those_of_the_loop_nest(
     make_machine: Callable[[str, int, int], Machine], geometry: str, rows: int, columns: int
