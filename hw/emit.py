@@ -13,9 +13,12 @@ from amaranth.lib.wiring import In, Out
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MEMORY = re.compile(r"^  memory .* \\(\S+)$")
-_MEMORY_OF_CELL = re.compile(r'^    parameter \\MEMID "\\\\(\S+)"$')
-_COLLISIONS = re.compile(r"^(    parameter \\COLLISION_X_MASK )(\d+)'")
+_OPEN_MEMORY = re.compile(
+    "".join(rf"  attribute \\{name} {value}\n" for name, value in DONT_CARE_ON_COLLISION.items())
+    + r"(?:  attribute .*\n)*  memory .* \\(\S+)\n"
+)
+_COLLISIONS = r'(MEMID "\\\\NAME"\n(?:    parameter .*\n)*?    parameter \\COLLISION_X_MASK )(\d+)\'[01]+'
+"""Of a read port of the memory NAME; a write port has none."""
 
 
 def to_verilog(component: Elaboratable, name: str = "top", *, platform: Any = None) -> str:
@@ -67,25 +70,15 @@ def _open_collisions(text: str) -> str:
     such ports along, and these say themselves what a collision gives: Amaranth's always promise the old
     word, for which an ECP5 takes comparators, registers and a multiplexer at every block memory.
     """
-    lines = text.splitlines(keepends=True)
-    names: set[str] = set()
-    marked = memory = ""
-    for number, line in enumerate(lines):
-        if line.startswith("module "):
-            names = set()
-        elif line.startswith("  attribute "):
-            marked += line
-        elif match := _MEMORY.match(line):
-            if all(f"\\{name} {value}\n" in marked for name, value in DONT_CARE_ON_COLLISION.items()):
-                names.add(match.group(1))
-        elif match := _MEMORY_OF_CELL.match(line):
-            memory = match.group(1)
-        elif (match := _COLLISIONS.match(line)) and memory in names:
-            start, ports = match.groups()
-            lines[number] = f"{start}{ports}'{'1' * int(ports)}\n"
-        if not line.startswith("  attribute "):
-            marked = ""
-    return "".join(lines)
+    return "\nmodule ".join(map(_open_collisions_of, text.split("\nmodule ")))
+
+
+def _open_collisions_of(module: str) -> str:
+    """The text of one module; names of memories are its own."""
+    for name in _OPEN_MEMORY.findall(module):
+        mask = _COLLISIONS.replace("NAME", re.escape(name))
+        module = re.sub(mask, lambda found: f"{found[1]}{found[2]}'{'1' * int(found[2])}", module)
+    return module
 
 
 def _check_name(name: str) -> None:

@@ -24,12 +24,7 @@ def register_each(m: Module, value: Value, loads: int, name: str, *, reset: bool
     Args:
         reset: they are cleared, as what starts something has to be.
     """
-    registers = [
-        Signal(value.shape(), reset_less=not reset, name=f"{name}_{i}", attrs={"keep": 1})
-        for i in range(loads)
-    ]
-    m.d.sync += [register.eq(value) for register in registers]
-    return registers
+    return [_kept_register(m, value, f"{name}_{i}", reset=reset) for i in range(loads)]
 
 
 def fan_out(m: Module, value: Value, loads: int, *, limit: int, cycles: int, name: str) -> list[Value]:
@@ -54,8 +49,14 @@ def fan_out(m: Module, value: Value, loads: int, *, limit: int, cycles: int, nam
         copies = widths[cycles - stage] if cycles - stage <= levels else 1
         registers = []
         for i in range(copies):
-            register = Signal(value.shape(), reset_less=True, name=f"{name}_{stage}_{i}", attrs={"keep": 1})
-            m.d.sync += register.eq(sources[i * len(sources) // copies])
-            registers.append(register)
+            source = sources[i * len(sources) // copies]
+            registers.append(_kept_register(m, source, f"{name}_{stage}_{i}"))
         sources = registers
     return [sources[i * len(sources) // loads] for i in range(loads)]
+
+
+def _kept_register(m: Module, value: Value, name: str, *, reset: bool = False) -> Signal:
+    """``value`` a cycle later; to a synthesiser another register than one that holds the same."""
+    register = Signal(value.shape(), reset_less=not reset, name=name, attrs={"keep": 1})
+    m.d.sync += register.eq(value)
+    return register

@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.fan_out import fan_out, fan_out_levels
+from hw.arith.fan_out import fan_out, fan_out_levels, register_each
 
 
 class Tree(wiring.Component):
@@ -59,3 +59,23 @@ def test_every_load_sees_the_value_late_and_no_register_drives_too_many(
 def test_a_tree_that_is_too_deep_is_refused() -> None:
     with pytest.raises(ValueError, match="17 loads at 4 a register take 2 cycles, not 1"):
         fan_out(Module(), Signal(), 17, limit=4, cycles=1, name="tree")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_each_load_has_a_register_that_only_what_starts_something_clears(simulate: Any, reset: bool) -> None:
+    module = Module()
+    value, clear = Signal(8, init=5), Signal()
+    registers = register_each(module, value, 3, "own", reset=reset)
+    assert len({id(register) for register in registers}) == 3
+    assert all(register.attrs["keep"] for register in registers)
+
+    async def process(ctx: Any) -> None:
+        ctx.set(value, 7)
+        await ctx.tick()
+        assert [ctx.get(register) for register in registers] == [7] * 3
+        ctx.set(value, 9)
+        ctx.set(clear, 1)
+        await ctx.tick()
+        assert [ctx.get(register) for register in registers] == ([0] if reset else [9]) * 3
+
+    simulate(ResetInserter(clear)(module), process)
