@@ -118,7 +118,7 @@ class _Assembler:
         sums = weight.integers.long().sum(1)
         for row, (read, wanted) in enumerate(zip(reading.inputs, reading.output_scales, strict=True)):
             accumulator = operand_scale(self.scales, name, read, self.contract) * weight.scale
-            own = bias + self.scales.biases[name][row] if name in self.scales.biases else bias
+            own = bias + self.scales.added_bias(name, row)
             offset = (own / accumulator).round().long() + self.scales.zero_points.get(read, 0) * sums
             self.tensors[f"{name}.offset"][row] = offset.to(torch.int32)
             try:
@@ -148,8 +148,7 @@ class _Assembler:
         for row, output in enumerate(normalised(self.config)[name]):
             lsb = self.scales.lsb(output)
             factor = gamma / (lsb * (1 << self.contract.norm_fraction_bits))
-            own = beta + self.scales.biases[name][row] if name in self.scales.biases else beta
-            bias = own / lsb
+            bias = (beta + self.scales.added_bias(name, row)) / lsb
             shift = norm_shift(name, factor, bias)
             self.tensors[f"{name}.gamma"][row] = (factor * torch.exp2(shift)).round().to(torch.int16)
             self.tensors[f"{name}.beta"][row] = (bias * torch.exp2(shift)).round().to(torch.int32)

@@ -69,6 +69,10 @@ class Scales:
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)
     biases: dict[str, Tensor] = field(default_factory=dict)
 
+    def added_bias(self, name: str, row: int) -> Tensor | float:
+        """What a matmul's or LayerNorm's bias gets the ``row``-th time it runs: [out], or 0 for nothing."""
+        return self.biases[name][row] if name in self.biases else 0.0
+
     def factor(self, name: str) -> Tensor:
         """Channel factors of a tensor, by its full or short name; 1 where it has none."""
         ones = torch.ones(1, dtype=torch.float64)

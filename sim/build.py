@@ -40,12 +40,10 @@ _VERILATOR, _LIBS = "verilator", "libs"
 _LINK = f"-L../{_LIBS} -lcocotbvpi_verilator" + (
     f" -Wl,-rpath-link,../{_LIBS}" if sys.platform == "linux" else ""
 )
-_LEVEL = "OPT_FAST=-O"
-"""How make is told the compiler's level for the model."""
 _RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
+_RUNTIME_OBJECTS_TRACE = (*_RUNTIME_OBJECTS, "verilated_vcd_c.o")
 _WORKING: set[tuple[str, ...]] = set()
 """Compilers that built a tiny program."""
-_RUNTIME_OBJECTS_TRACE = (*_RUNTIME_OBJECTS, "verilated_vcd_c.o")
 
 
 class BuildFailure(PromiseBroken):
@@ -133,7 +131,12 @@ def _verilator_arguments(top: str, names: Sequence[str], options: BuildOptions) 
 
 
 def _make_variables(options: BuildOptions) -> list[str]:
-    variables = [f"{_LEVEL}{options.optimize}", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"]
+    return [f"OPT_FAST=-O{options.optimize}", *_runtime_variables(options)]
+
+
+def _runtime_variables(options: BuildOptions) -> list[str]:
+    """Of them those that Verilator's own run-time library is compiled with."""
+    variables = ["OPT_SLOW=-O0", "OPT_GLOBAL=-O2"]
     if options.timing:
         variables += ["CFG_CXXFLAGS_COROUTINES=-fcoroutines", "CFG_CXXFLAGS_STD_NEWEST=-std=gnu++20"]
         variables += ["CFG_CXXFLAGS_STD=-std=gnu++20"]
@@ -175,8 +178,8 @@ def _run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
 
 def _runtime_folder(options: BuildOptions) -> Path:
     """Cached objects of Verilator's own run-time library: neither the design nor its level is in them."""
-    own = [variable for variable in _make_variables(options) if not variable.startswith(_LEVEL)]
-    key = _digest([toolchain.versions(), own, options.trace, str(toolchain.verilator_root())])
+    variables, root = _runtime_variables(options), str(toolchain.verilator_root())
+    key = _digest([toolchain.versions(), variables, options.trace, root])
     return cache_dir() / "runtime" / key[:32]
 
 

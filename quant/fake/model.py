@@ -50,8 +50,7 @@ from quant.weights import QuantizedWeight
 
 Tap = Callable[[str, Tensor], None]
 """Told a tensor's full name and its integers: [batch, length, features], [batch, heads, length, length] of
-scores
-and exponentials, [batch, features] of pooler and logits. Rows of padding hold anything."""
+scores and exponentials, [batch, features] of pooler and logits. Rows of padding hold anything."""
 
 FIXED = ("pooler.output", "logits")
 """Tensors whose scale the contract fixes."""
