@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from golden_model.float.albert import ElbertForSequenceClassification
 from golden_model.integer.model import Sentence
 from golden_model.integer.synthetic import random_sentences
 from golden_model.text.tokenizer import ElbertTokenizer
+from quant.reproducible import one_thread as on_one_thread
 
 CONFIGS = {
     "nano": PRESETS["nano"],
@@ -54,6 +55,13 @@ def make_model(name: str) -> ElbertForSequenceClassification:
 @pytest.fixture(params=sorted(CONFIGS))
 def float_model(request: pytest.FixtureRequest) -> ElbertForSequenceClassification:
     return make_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Nano models are too small to share: more threads only wait for each other."""
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture

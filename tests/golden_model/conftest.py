@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from golden_model.text.tokenizer import ElbertTokenizer
@@ -65,12 +64,3 @@ def make_task() -> Callable[[Path], Path]:
 def task(tmp_path: Path) -> Path:
     """Folder of such a task."""
     return write_task(tmp_path / "task")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Nano models are too small to share: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -25,21 +25,14 @@ from quant.studies.slowdown.search import OBJECTIVES, Search, SearchOptions, wor
 from quant.studies.slowdown.store import Store
 from quant.studies.slowdown.words import split_words, substitute
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 POLICIES = {
     "entropy": ExitPolicy(mode="entropy", delta=0.9),
     "bias_1": ExitPolicy(mode="bias_1", delta=0.0, window=2, margin=0.05),
     "patience": ExitPolicy(mode="patience", patience=1),
 }
 OPTIONS = SearchOptions(changed=0.4, candidates=5, similarity=0.1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The nano model is too small to share: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,16 +41,10 @@ from quant.studies.bits.subject import Subject
 from quant.studies.bits.table import write_csv
 from quant.weights import packed_bytes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 POLICY = ExitPolicy(mode="bias_1", delta=0.3, window=2, margin=0.05)
 W4 = PRESETS["w4a8"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

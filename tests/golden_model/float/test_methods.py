@@ -54,14 +54,6 @@ FAST = {
 RUNS = ["elbert", "pabee", "albert-4", "deebert", "fastbert", "albert-1", "albert-2", "albert-3"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, make_task) -> Path:
     return make_task(tmp_path_factory.mktemp("methods") / "task")

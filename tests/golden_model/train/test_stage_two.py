@@ -31,7 +31,7 @@ from golden_model.train.stage_two import StageTwo
 from golden_model.train.texts import Unlabelled
 from golden_model.train.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAST = {"batch_size": 16, "evaluate_every": 50, "save_every": 5, "max_length": 16, "seed": 3}
 SECOND = {
@@ -44,14 +44,6 @@ SECOND = {
     "soft": 0.6,
     "freeze": "embeddings",
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from quant.qat.setup import under_scheme
 from quant.schemes import Scheme
 from tests.golden_model.conftest import write_task
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAST = {"batch_size": 8, "evaluate_every": 50, "save_every": 5, "max_length": 16, "seed": 3}
 QUANTIZED = {
@@ -44,14 +43,6 @@ QUANTIZED = {
     "samples": 48,
 }
 TWO_BITS = Scheme(weight_bits=2, weight_observer="mse", rounding="gptq", correct_bias=True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
