@@ -69,10 +69,19 @@ class Multiplier(wiring.Component):
         return m
 
     def _elaborate_ecp5(self, m: Module) -> None:
-        """A MULT18X18D; its operand and product pins are single bits."""
+        """A MULT18X18D; its operand and product pins are single bits.
+
+        The operands are its uppermost bits, the constant zeros below cost no wire: a sign in every bit above
+        them would (ten more of a 9-bit operand's, at each of the array's cells).
+        """
         a, b = Signal(DSP_WIDTH), Signal(DSP_WIDTH)
-        product = Signal(signed(2 * DSP_WIDTH))
-        m.d.comb += [a.eq(self.a), b.eq(self.b), self.product.eq(product)]
+        product = Signal(2 * DSP_WIDTH)
+        a_below, b_below = DSP_WIDTH - len(self.a), DSP_WIDTH - len(self.b)
+        m.d.comb += [
+            a[a_below:].eq(self.a),
+            b[b_below:].eq(self.b),
+            self.product.eq(product[a_below + b_below :]),
+        ]
         arguments: dict[str, object] = {}
         for register in ("INPUTA", "INPUTB", "OUTPUT"):
             arguments[f"p_REG_{register}_CLK"] = "CLK0"
