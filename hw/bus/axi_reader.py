@@ -201,32 +201,35 @@ class AxiReader(wiring.Component):
                 with m.Case(i):
                     m.d.sync += [burst_.left.eq(bus.arlen), burst_.final.eq(last)]
 
-        # Two registers decouple rready from data.ready.
-        out = Signal.like(self.data.payload, reset_less=True)
-        spare = Signal.like(self.data.payload, reset_less=True)
-        spare_valid = Signal()
+        # Two places for beats decouple rready from data.ready. Which of them a beat is written to is known
+        # beforehand, so that their many flip-flops wait for the bus alone and not for the consumer's logic.
+        places = [Signal.like(self.data.payload, reset_less=True, name=f"place_{i}") for i in range(2)]
+        writes, shows, full = Signal(), Signal(), Signal()
+        """The place of the next beat, the one of the oldest; both are taken."""
         take, bad, misplaced = Signal(), Signal(), Signal()
         """``misplaced``: rlast too early or too late."""
         beat = Signal.like(self.data.payload)
+        given = Signal()
         m.d.comb += [
-            bus.rready.eq(~spare_valid),
+            bus.rready.eq(~full),
             misplaced.eq(beat_taken & (bus.rlast != ends)),
             bad.eq(beat_taken & (bus.rresp[1] | misplaced) & ~flush),
             take.eq(beat_taken & ~(bus.rresp[1] | misplaced)),
+            given.eq(self.data.valid & self.data.ready),
             beat.data.eq(bus.rdata),
             beat.last.eq(ends & oldest.final),
-            self.data.payload.eq(out),
+            self.data.payload.eq(Mux(shows, places[1], places[0])),
         ]
+        for i, place in enumerate(places):
+            with m.If(~full & (writes == i)):
+                m.d.sync += place.eq(beat)
+        m.d.sync += [writes.eq(writes ^ take), shows.eq(shows ^ given)]
         with m.If(flush):
-            m.d.sync += [self.data.valid.eq(0), spare_valid.eq(0)]
-        with m.Elif(~self.data.valid | self.data.ready):
-            m.d.sync += [
-                out.eq(Mux(spare_valid, spare, beat)),
-                self.data.valid.eq(spare_valid | take),
-                spare_valid.eq(0),
-            ]
+            m.d.sync += [self.data.valid.eq(0), full.eq(0), writes.eq(0), shows.eq(0)]
+        with m.Elif(given):
+            m.d.sync += [self.data.valid.eq(full | take), full.eq(0)]
         with m.Elif(take):
-            m.d.sync += [spare.eq(beat), spare_valid.eq(1)]
+            m.d.sync += [self.data.valid.eq(1), full.eq(self.data.valid)]
 
         with m.If(bad):
             m.d.sync += self.error.eq(1)
@@ -243,6 +246,6 @@ class AxiReader(wiring.Component):
         with m.Elif(quiet != QUIET):
             m.d.sync += quiet.eq(quiet + 1)
         m.d.comb += self.idle.eq(
-            loading & ~queue.r_rdy & (in_flight == 0) & (quiet == QUIET) & ~self.data.valid & ~spare_valid
+            loading & ~queue.r_rdy & (in_flight == 0) & (quiet == QUIET) & ~self.data.valid
         )
         return m
