@@ -9,6 +9,8 @@ from hw.units.embedding import TOKEN_BYTES
 
 SETTLE = 3
 """Cycles that the control waits after the unit's end before it asks LayerNorm."""
+SUM = 1
+"""Cycles from a feature's addition to the unit's output."""
 
 
 def embedding(reads: Reads, machine: Machine, latencies: Latencies, length: int, cycle: int) -> int:
@@ -37,10 +39,10 @@ def embedding(reads: Reads, machine: Machine, latencies: Latencies, length: int,
         asks += 4
         word = added + 1
         if (token + 1) % machine.rows == 0 or token + 1 == length:
-            request = added + 1
+            request = added + SUM + 1
             start = max(request + 1, accepts)
             passing = max(start + latencies.norm_first_read - 1, free)
             accepts = passing + 1
             free = passing + features * latencies.norm_each + latencies.norm_write + 1
             idle = free + 2  # known a cycle late
-    return max(added + 2 + SETTLE, idle)
+    return max(added + SUM + 2 + SETTLE, idle)

@@ -433,7 +433,7 @@ class Engine(wiring.Component):
         vector, exit_unit, embedding = self.vector_path, self.exit_unit, self.embedding
         fetcher, sequencer = self.fetcher, self.sequencer
         iteration = Signal.like(self.result.exit_iteration)
-        result = Signal(Result)
+        result = Signal(Result, reset_less=True)
         m.d.comb += self.result.eq(result)
 
         def run(descriptors: tuple[int, int], weights_base) -> None:  # type: ignore[no-untyped-def]

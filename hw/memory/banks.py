@@ -77,11 +77,11 @@ class GroupedMemory(Elaboratable):
         self.read_address = Signal(bits)
         self.read_data = Signal(data.ArrayLayout(word, groups))
         self.write_enable = Signal()
-        self.write_group = Signal(range(max(2, groups)))
+        self.write_group = Signal(range(max(2, groups)), reset_less=True)
         if lane_writes:
             self.write_lanes = Signal(lanes)
-        self.write_address = Signal(bits)
-        self.write_data = Signal(word)
+        self.write_address = Signal(bits, reset_less=True)
+        self.write_data = Signal(word, reset_less=True)
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
@@ -145,8 +145,8 @@ class WordMemory(Elaboratable):
         self.read_address = Signal(bits)
         self.read_data = Signal(shape)
         self.write_enable = Signal()
-        self.write_address = Signal(bits)
-        self.write_data = Signal(shape)
+        self.write_address = Signal(bits, reset_less=True)
+        self.write_data = Signal(shape, reset_less=True)
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()

@@ -197,6 +197,10 @@ class EmbeddingUnit(wiring.Component):
                     self.data.ready.eq(rows_ready),
                 ]
                 with m.If(row_done):
+                    m.next = "LAST"
+            with m.State("LAST"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(~self.out.valid | self.out.ready):
                     m.d.sync += self.done.eq(1)
                     m.next = "IDLE"
         return ResetInserter(self.abort)(m)
@@ -267,11 +271,14 @@ class EmbeddingUnit(wiring.Component):
         taken, ready, all_done = Signal(), Signal(), Signal()
 
         index = Signal(LENGTH_BITS)
-        out = self.out.payload
+        # The sum has a register of its own: its readers, LayerNorm's squares before all, are far.
+        out = Signal.like(self.out.payload)
+        advance, emit = Signal(), Signal()
         words = Signal(self.data_width, reset_less=True)
         positions = Signal(self.data_width, reset_less=True)
         left = Signal(range(half + 1))
         """Features left in `positions`."""
+        none_left, one_left = Signal(init=1), Signal()
         beats = Signal(range(2 * word_beats + 1))
         wanted = Signal()
         """``beats`` is not yet all of them."""
@@ -290,14 +297,17 @@ class EmbeddingUnit(wiring.Component):
             out.feature.eq(feature),
             out.first.eq(feature == 0),
             out.last.eq(feature == features - 1),
-            self.out.valid.eq(left != 0),
+            advance.eq(~self.out.valid | self.out.ready),
+            emit.eq(~none_left & advance),
             row_write.addr.eq(write_index),
             row_write.data.eq(self.data.payload.data),
             row_read.addr.eq(read_index),
             row_read.en.eq(1),
         ]
-        emit = Signal()
-        m.d.comb += emit.eq(self.out.valid & self.out.ready)
+        kept = Signal.like(out, reset_less=True)
+        m.d.comb += self.out.payload.eq(kept)
+        with m.If(advance):
+            m.d.sync += [kept.eq(out), self.out.valid.eq(~none_left)]
 
         with m.FSM(name="add"):
             with m.State("IDLE"):
@@ -315,16 +325,19 @@ class EmbeddingUnit(wiring.Component):
             with m.State("FETCH"):
                 m.next = "POSITION"
             with m.State("POSITION"):
-                m.d.comb += ready.eq(wanted & ((left == 0) | ((left == 1) & self.out.ready)))
+                m.d.comb += ready.eq(wanted & (none_left | (one_left & advance)))
                 with m.If(emit):
                     m.d.sync += [
                         words.eq(words >> OPERAND_BITS),
                         positions.eq(positions >> POSITION_TYPE_BITS),
                         left.eq(left - 1),
+                        none_left.eq(one_left),
+                        one_left.eq(left == 2),
                         feature.eq(Mux(out.last, 0, feature + 1)),
                     ]
                 with m.If(taken):
                     m.d.sync += [positions.eq(self.data.payload.data), left.eq(half), beats.eq(beats + 1)]
+                    m.d.sync += [none_left.eq(0), one_left.eq(half == 1)]
                     m.d.sync += wanted.eq(beats != 2 * word_beats - 1)
                     with m.If(~beats[0]):
                         m.d.sync += [words.eq(row_read.data), read_index.eq(read_index + 1)]
