@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.numerics import OPERAND_BITS
 from hw.arith.delay import delay, delay_in_memory
+from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.bus.axi import read_command_stream, read_data_stream
 from hw.channel import CHANNEL, CHANNEL_BITS, NORM_CHANNEL
@@ -131,6 +132,10 @@ class Engine(wiring.Component):
             "value_memory", "weights_memory", "norm_parameters",
         ):  # fmt: skip
             m.submodules[name] = getattr(self, name)
+        # Nothing comes from the embedding, or from its LayerNorm, in the phase's first and last cycles.
+        self._embedding_phase_of = register_each(
+            m, self._embedding_phase, self.machine.rows, "embedding_phase_of"
+        )
         self._fetch(m)
         self._operands(m)
         self._drain(m)
@@ -319,6 +324,10 @@ class Engine(wiring.Component):
             embedding.out.ready.eq(1),
             self._embedding_valid.eq(embedding.out.valid & embedding.out.ready),
         ]
+        m.d.comb += [
+            norm.stat_values[lane].eq(Mux(self._embedding_phase_of[lane], feature.value, sums.lanes[lane]))
+            for lane in range(p)
+        ]
         with m.If(self._embedding_phase):
             m.d.comb += [
                 norm.stat_valid.eq(self._embedding_valid),
@@ -328,7 +337,6 @@ class Engine(wiring.Component):
                 norm.stat_block_start.eq(feature.first),
                 norm.stat_block_end.eq(feature.last),
             ]
-            m.d.comb += [norm.stat_values[lane].eq(feature.value) for lane in range(p)]
         with m.Else():
             m.d.comb += [
                 norm.stat_valid.eq(vector.statistics.valid),
@@ -337,7 +345,6 @@ class Engine(wiring.Component):
                 norm.stat_block.eq(sums.block),
                 norm.stat_block_start.eq(sums.block_start),
                 norm.stat_block_end.eq(sums.block_end),
-                norm.stat_values.eq(sums.lanes),
             ]
         # A block is complete with its last lane, or with the sentence's last token.
         embedded_block = Signal()
@@ -386,18 +393,23 @@ class Engine(wiring.Component):
                 activation.write_enable.eq(norm.write_enable),
                 activation.write_group.eq(group_of(machine, norm.write_block)),
                 activation.write_address.eq(base + norm.write_feature),
-                *(
-                    activation.write_data[lane].eq(norm.write_values[lane][:OPERAND_BITS])
-                    for lane in range(machine.rows)
-                ),
             ]
         with m.Else():
             m.d.sync += [
                 activation.write_enable.eq(vector.activation.valid),
                 activation.write_group.eq(vector.activation.payload.group),
                 activation.write_address.eq(vector.activation.payload.address),
-                activation.write_data.eq(vector.activation.payload.lanes),
             ]
+        m.d.sync += [
+            activation.write_data[lane].eq(
+                Mux(
+                    self._embedding_phase_of[lane],
+                    norm.write_values[lane][:OPERAND_BITS],
+                    vector.activation.payload.lanes[lane],
+                )
+            )
+            for lane in range(machine.rows)
+        ]
 
     def _settings(self, m: Module) -> None:
         """What the parts know of the sentence and of each other."""
@@ -577,7 +589,7 @@ class Engine(wiring.Component):
         ]
         trace = self.trace_exponentials
         position = (step.head << HEAD_SHIFT) | step.index
-        exponentials = delay(m, operands.exponentials, 1, "trace_exponentials")
+        exponentials = delay(m, operands.exponentials, WORDS_AT - 2, "trace_exponentials")
         m.d.comb += [
             trace.valid.eq(step.valid & step.trace),
             trace.tag.eq(TraceTag.EXPONENTIALS),

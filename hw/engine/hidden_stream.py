@@ -11,7 +11,7 @@ from hw.arith.delay import delay
 from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.engine.token_words import group_of, word_base
-from hw.memory.banks import READ_LATENCY, GroupedMemory
+from hw.memory.banks import GROUPED_READ_LATENCY, GroupedMemory
 from hw.memory.hidden import split_hidden
 from hw.params import Machine
 from hw.units.layernorm_lane import OUTPUT_BITS
@@ -72,8 +72,8 @@ class HiddenStream(wiring.Component):
         One value into the lanes marked.
     """
 
-    ARRAY_LATENCY = 1 + READ_LATENCY
-    ROWS_LATENCY = 3 + READ_LATENCY
+    ARRAY_LATENCY = 1 + GROUPED_READ_LATENCY
+    ROWS_LATENCY = 3 + GROUPED_READ_LATENCY
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -150,7 +150,9 @@ class HiddenStream(wiring.Component):
         with m.Else():
             m.d.sync += address.eq(self.array_address)
         m.d.comb += [memory.read_address.eq(address), self.array_words.eq(memory.read_data)]
-        group_of_lane = register_each(m, delay(m, group, READ_LATENCY - 1, "group"), machine.rows, "group_of")
+        group_of_lane = register_each(
+            m, delay(m, group, GROUPED_READ_LATENCY - 1, "group"), machine.rows, "group_of"
+        )
         for lane in range(machine.rows):
             row = Signal(RESIDUAL_BITS, name=f"row_{lane}", reset_less=True)
             choices = Cat(*(memory.read_data[g][lane] for g in range(machine.groups)))

@@ -12,11 +12,11 @@ from hw.arith.fan_out import register_each
 from hw.arith.widths import bits_for_index
 from hw.engine.array import COLUMN_BITS, ROW_BITS
 from hw.engine.tile import ColumnSource, RowSource, step_layout
-from hw.memory.banks import READ_LATENCY
+from hw.memory.banks import GROUPED_READ_LATENCY, READ_LATENCY
 from hw.memory.hidden import HIDDEN_WORD
 from hw.params import Machine
 
-WORDS_AT = 1 + READ_LATENCY
+WORDS_AT = 1 + GROUPED_READ_LATENCY
 """Cycles from a step to its words: a register of the address, the memory."""
 OPERAND_STAGES = WORDS_AT + 2
 """Cycles from a step to the array: the words, the group of lanes, the source."""
@@ -75,12 +75,18 @@ class Operands(wiring.Component):
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
         machine, step = self._machine, self.step
-        m.d.comb += self.hidden_address.eq(step.address)
+        weights_address = Signal.like(self.weights_address, reset_less=True)
+        m.d.comb += [
+            self.hidden_address.eq(step.address),
+            self.weights_address.eq(
+                delay(m, weights_address, GROUPED_READ_LATENCY - READ_LATENCY, "weights_address")
+            ),
+        ]
         m.d.sync += [
             self.activation_address.eq(step.address),
             self.key_address.eq(step.key_address),
             self.value_address.eq(step.value_address),
-            self.weights_address.eq(Mux(step.bank, machine.bank_words, 0) + step.index),
+            weights_address.eq(Mux(step.bank, machine.bank_words, 0) + step.index),
             self.exponentials_enable.eq(step.valid & (step.row == RowSource.EXPONENTIALS)),
             self.exponentials_key.eq(step.index),
             self.exponentials_parity.eq(step.parity),
@@ -96,8 +102,7 @@ class Operands(wiring.Component):
         column_source = register_each(
             m, delay(m, step.column, WORDS_AT - 1, "column_source"), columns, "column_source_of"
         )
-        exponentials = Signal.like(self.exponentials, reset_less=True)
-        m.d.sync += exponentials.eq(self.exponentials)
+        exponentials = delay(m, self.exponentials, WORDS_AT - 2, "exponentials")
         for lane in range(lanes):
             self._row(m, lane, group[lane], row_source[lane], exponentials)
         for column in range(columns):

@@ -17,12 +17,17 @@ from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 
-from hw.arith.widths import bits_for_index
+from hw.arith.fan_out import register_each
+from hw.arith.widths import bits_for_index, ceil_div
 from hw.memory.attributes import DONT_CARE_ON_COLLISION
 from hw.memory.block_ram import slice_width
 
 READ_LATENCY = 2
 """Cycles from an address to its word: memory, register."""
+GROUPED_READ_LATENCY = 1 + READ_LATENCY
+"""Of a memory in groups, before which addresses have a register too."""
+NEIGHBOURS = 8
+"""Memories that one register of an address or an enable reaches."""
 
 
 def _register(m: Module, read: ReadPort, write: WritePort, poison: bool) -> Value:
@@ -40,7 +45,9 @@ def _register(m: Module, read: ReadPort, write: WritePort, poison: bool) -> Valu
 class GroupedMemory(Elaboratable):
     """``groups`` memories of ``depth`` words of ``lanes`` x ``width`` bits; one read, one write port.
 
-    Reading takes `READ_LATENCY` cycles and delivers every group at ``read_address``; the reader picks.
+    Reading takes `GROUPED_READ_LATENCY` cycles and delivers every group at ``read_address``; the reader
+    picks. Its block memories lie all over the device, so reads and writes alike go through a register first,
+    which addresses and enables have a copy of for every `NEIGHBOURS` memories; their order stays.
 
     Parameters
     ----------
@@ -85,13 +92,21 @@ class GroupedMemory(Elaboratable):
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
         m = Module()
-        written, read_data = Value.cast(self.write_data), Value.cast(self.read_data)
+        read_data = Value.cast(self.read_data)
+        written = Signal(len(Value.cast(self.write_data)), reset_less=True)
+        m.d.sync += written.eq(self.write_data)
         word = self.lanes * self.width
         pieces = self._pieces()
+        clusters = ceil_div(len(pieces), NEIGHBOURS)
+        copies = self.groups * clusters
+        read_addresses = register_each(m, self.read_address, copies, "read_address")
+        write_addresses = register_each(m, self.write_address, copies, "write_address")
         for group in range(self.groups):
-            enable = Signal(name=f"enable_{group}")
-            m.d.comb += enable.eq(self.write_enable & (self.write_group == group))
-            for low, high in pieces:
+            enable = Signal(self.lanes if self.lane_writes else 1, name=f"enable_{group}")
+            with m.If(self.write_enable & (self.write_group == group)):
+                m.d.comb += enable.eq(self.write_lanes if self.lane_writes else 1)
+            enables = register_each(m, enable, clusters, f"enable_{group}_of")
+            for i, (low, high) in enumerate(pieces):
                 whole = high - low == word
                 memory = Memory(
                     shape=data.ArrayLayout(unsigned(self.width), self.lanes)
@@ -104,21 +119,19 @@ class GroupedMemory(Elaboratable):
                 m.submodules[f"group_{group}" if whole else f"group_{group}_bit_{low}"] = memory
                 read = memory.read_port()
                 write = memory.write_port(granularity=1 if whole and self.lane_writes else None)
-                lanes = (
-                    (self.write_lanes if whole else self.write_lanes[low // self.width])
-                    if self.lane_writes
-                    else 1
-                )
+                cluster = i // NEIGHBOURS
+                lanes: Value = enables[cluster]
+                if self.lane_writes and not whole:
+                    lanes = lanes[low // self.width]
                 m.d.comb += [
-                    read.addr.eq(self.read_address),
+                    read.addr.eq(read_addresses[group * clusters + cluster]),
                     read_data[group * word + low : group * word + high].eq(
                         _register(m, read, write, self.poison)
                     ),
-                    write.addr.eq(self.write_address),
+                    write.addr.eq(write_addresses[group * clusters + cluster]),
                     Value.cast(write.data).eq(written[low:high]),
+                    write.en.eq(lanes),
                 ]
-                with m.If(enable):
-                    m.d.comb += write.en.eq(lanes)
         return m
 
     def _pieces(self) -> list[tuple[int, int]]:

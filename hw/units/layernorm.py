@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.numerics import GAMMA_BITS, OFFSET_BITS, RESIDUAL_BITS, SHIFT_BITS
 from hw.arith.check import check_int, check_technology
 from hw.arith.delay import delay
+from hw.arith.fan_out import register_each
 from hw.unelaborated import unelaborated
 from hw.units.layernorm_lane import OUTPUT_BITS, NormalizeLane
 from hw.units.layernorm_rows import RowFinisher
@@ -237,7 +238,11 @@ class LayerNorm(wiring.Component):
         current = Signal(self._request, reset_less=True)
         scales = Signal(rows.shape(), reset_less=True)
         with m.If(begin):
-            m.d.sync += [current.eq(request), scales.eq(rows)]
+            m.d.sync += current.eq(request)
+        # A cycle later, long before the first value arrives and while the finisher still holds them.
+        for row, load in enumerate(register_each(m, begin, len(scales), "load_scale")):
+            with m.If(load):
+                m.d.sync += scales[row].eq(rows[row])
         last_feature = Signal.like(self.read_feature)
         with m.Switch(current.size):
             for i, size in enumerate(self._sizes):

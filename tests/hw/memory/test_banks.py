@@ -8,7 +8,7 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Value, unsigned
 
-from hw.memory.banks import READ_LATENCY, GroupedMemory, WordMemory
+from hw.memory.banks import GROUPED_READ_LATENCY, READ_LATENCY, GroupedMemory, WordMemory
 from hw.memory.block_ram import slice_width
 
 
@@ -60,14 +60,14 @@ def test_groups_are_written_apart_and_read_together(simulate: Any, lane_writes: 
             await ctx.tick()
         # Group 1 is written in the cycle of the read: it is poisoned, group 0 is not.
         ctx.set(memory.read_address, 3)
-        await ctx.tick().repeat(READ_LATENCY)
+        await ctx.tick().repeat(GROUPED_READ_LATENCY)
         first = 0 if lane_writes else 1
         assert [[ctx.get(memory.read_data[g][i]) for i in range(2)] for g in range(2)] == [
             [first, 2],
             [255 - 3, 255 - 4],
         ]
         ctx.set(memory.write_enable, 0)
-        await ctx.tick().repeat(READ_LATENCY)
+        await ctx.tick().repeat(GROUPED_READ_LATENCY)
         assert [ctx.get(memory.read_data[1][i]) for i in range(2)] == [3, 4]
 
     simulate(memory, process)
@@ -94,7 +94,7 @@ def test_a_deep_word_is_cut_and_remains_one_word(simulate: Any) -> None:
             await ctx.tick()
         ctx.set(memory.write_enable, 0)
         ctx.set(memory.read_address, 2047)
-        await ctx.tick().repeat(READ_LATENCY)
+        await ctx.tick().repeat(GROUPED_READ_LATENCY)
         assert [[ctx.get(memory.read_data[g][i]) for i in range(2)] for g in range(2)] == [
             [0xA5F0, 0x1234],
             [0x0FF0, 0x8001],
@@ -104,7 +104,7 @@ def test_a_deep_word_is_cut_and_remains_one_word(simulate: Any) -> None:
         ctx.set(memory.write_group, 0)
         ctx.set(memory.write_address, 2047)
         ctx.set(memory.write_lanes, 0b11)
-        await ctx.tick().repeat(READ_LATENCY)
+        await ctx.tick().repeat(GROUPED_READ_LATENCY)
         assert [[ctx.get(memory.read_data[g][i]) for i in range(2)] for g in range(2)] == [
             [0xFFFF - 0xA5F0, 0xFFFF - 0x1234],
             [0x0FF0, 0x8001],
