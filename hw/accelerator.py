@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -53,8 +53,12 @@ class Accelerator(wiring.Component):
         )
         m.submodules.reader = reader = AxiReader(machine.axi_bits)
         engine = Engine(machine)
-        engine_reset = Signal()
-        m.submodules.engine = ResetInserter(engine_reset)(engine)
+        # The engine's reset is one register, which the machine's sets too: to hundreds of flip-flops from one
+        # place, with no gate between. The engine's domain is therefore one without a reset.
+        engine_reset = Signal(init=1)
+        m.domains.engine = ClockDomain(local=True, reset_less=True)
+        m.d.comb += ClockSignal("engine").eq(ClockSignal("sync"))
+        m.submodules.engine = DomainRenamer("engine")(ResetInserter(engine_reset)(engine))
 
         connect(m, flipped(self.s_axil), registers.s_axil)
         connect(m, flipped(self.m_axi), reader.m_axi)

@@ -158,7 +158,8 @@ class Registers(wiring.Component):
         running, copying, busy = Signal(), Signal(), Signal()
         error = Signal(ErrorCode)
         cycles = Signal(CYCLE_BITS)
-        limit = Signal(WORD_BITS)
+        # The watchdog counts down: a look for 1, not a comparison of two numbers, ends the sentence.
+        watched, left = Signal(), Signal(WORD_BITS)
         checked = self._checked(m, stored, reset)
         m.d.comb += [
             busy.eq(running | copying | ~result.idle),
@@ -166,7 +167,7 @@ class Registers(wiring.Component):
         ]
 
         expired, ended = Signal(), Signal()
-        m.d.comb += expired.eq((limit != 0) & (cycles[:WORD_BITS] >= limit))
+        m.d.sync += [left.eq(left - 1), expired.eq(running & watched & (left == 1))]
         m.d.sync += [copying.eq(0), command.start.eq(copying), command.abort.eq(0), ended.eq(0)]
         with m.If(running):
             m.d.sync += cycles.eq(cycles + 1)
@@ -189,7 +190,8 @@ class Registers(wiring.Component):
                 m.d.sync += [copying.eq(1), done.eq(0), refused.eq(0), error.eq(ErrorCode.NONE)]
         # A few hundred registers hang on this one.
         with m.If(copying):
-            m.d.sync += [running.eq(1), cycles.eq(0), limit.eq(stored["WATCHDOG", "value"])]
+            watchdog = stored["WATCHDOG", "value"]
+            m.d.sync += [running.eq(1), cycles.eq(0), left.eq(watchdog), watched.eq(watchdog.any())]
             for name, setting in command.settings.shape():
                 register = "POLICY" if name == "mode" else name.upper()
                 target = Value.cast(command.settings)[setting.offset : setting.offset + setting.width]
