@@ -7,6 +7,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arith.check import check_int
+from hw.arith.fan_out import register_each
+
+SHIFTED_TOGETHER = 16
+"""Bits of the barrel shifter's second step that one register of the shift reaches."""
 
 
 def saturate(value: Value, low: int, high: int) -> Value:
@@ -98,17 +102,20 @@ class RoundShift(wiring.Component):
         # The coarse shift first, then the fine one; bit 0 is the fraction bit.
         coarse = Signal(signed(width), reset_less=True)
         fine = Signal(signed(width), reset_less=True)
-        fine_shift = Signal(max(low, 1), reset_less=True)
         padded = Cat(0, self.value).as_signed()
         with m.Switch(self.shift[low:]):
             for step in range(1 << high):
                 with m.Case(step):
                     m.d.sync += coarse.eq(padded >> min(step << low, width - 1))
-        m.d.sync += fine_shift.eq(self.shift[:low])
-        with m.Switch(fine_shift[:low]):
-            for step in range(1 << low):
-                with m.Case(step):
-                    m.d.sync += fine.eq(coarse >> min(step, width - 1))
+        parts = range(0, width, SHIFTED_TOGETHER)
+        for at, fine_shift in zip(
+            parts, register_each(m, self.shift[:low], len(parts), "fine_shift"), strict=True
+        ):
+            bits = slice(at, min(at + SHIFTED_TOGETHER, width))
+            with m.Switch(fine_shift):
+                for step in range(1 << low):
+                    with m.Case(step):
+                        m.d.sync += fine[bits].eq((coarse >> min(step, width - 1))[bits])
 
         # With the fraction dropped wherever the increment would leave the range.
         whole, half = Signal(signed(out), reset_less=True), Signal(reset_less=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.arith.fan_out import register_each
 from hw.bus.axi import (
     AXI_ADDRESS_BITS,
     AXI_BOUNDARY,
@@ -21,6 +22,8 @@ from hw.bus.axi import (
 )
 
 BURST_INCR = 1
+SHOWN_TOGETHER = 33
+"""Bits of a beat that one register picks."""
 QUIET = 255
 """Cycles without a beat after which a bus that broke the protocol counts as drained."""
 
@@ -204,8 +207,8 @@ class AxiReader(wiring.Component):
         # Two places for beats decouple rready from data.ready. Which of them a beat is written to is known
         # beforehand, so that their many flip-flops wait for the bus alone and not for the consumer's logic.
         places = [Signal.like(self.data.payload, reset_less=True, name=f"place_{i}") for i in range(2)]
-        writes, shows, full = Signal(), Signal(), Signal()
-        """The place of the next beat, the one of the oldest; both are taken."""
+        writes, shows, next_shows, full = Signal(), Signal(), Signal(), Signal()
+        """The place of the next beat, the one of the oldest, now and in the next cycle; both are taken."""
         take, bad, misplaced = Signal(), Signal(), Signal()
         """``misplaced``: rlast too early or too late."""
         beat = Signal.like(self.data.payload)
@@ -218,14 +221,20 @@ class AxiReader(wiring.Component):
             given.eq(self.data.valid & self.data.ready),
             beat.data.eq(bus.rdata),
             beat.last.eq(ends & oldest.final),
-            self.data.payload.eq(Mux(shows, places[1], places[0])),
+            next_shows.eq((shows ^ given) & ~flush),
         ]
+        shown = Value.cast(self.data.payload)
+        parts = range(0, len(shown), SHOWN_TOGETHER)
+        for low, shows_second in zip(parts, register_each(m, next_shows, len(parts), "shows"), strict=True):
+            bits = slice(low, low + SHOWN_TOGETHER)
+            first, second = (Value.cast(place)[bits] for place in places)
+            m.d.comb += shown[bits].eq(Mux(shows_second, second, first))
         for i, place in enumerate(places):
             with m.If(~full & (writes == i)):
                 m.d.sync += place.eq(beat)
-        m.d.sync += [writes.eq(writes ^ take), shows.eq(shows ^ given)]
+        m.d.sync += [writes.eq(writes ^ take), shows.eq(next_shows)]
         with m.If(flush):
-            m.d.sync += [self.data.valid.eq(0), full.eq(0), writes.eq(0), shows.eq(0)]
+            m.d.sync += [self.data.valid.eq(0), full.eq(0), writes.eq(0)]
         with m.Elif(given):
             m.d.sync += [self.data.valid.eq(full | take), full.eq(0)]
         with m.Elif(take):

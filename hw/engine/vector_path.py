@@ -146,7 +146,7 @@ class VectorPath(wiring.Component):
             for _ in range(machine.rows)
         ]
         # Stages: cycles behind the column's in the drain buffer.
-        self._value_at = Channels.LATENCY + self._requantizers[0].latency
+        self._value_at = Channels.LATENCY + self._requantizers[0].latency + 1
         self._read_at = self._value_at - 1 - HiddenStream.ROWS_LATENCY
         self._sum_at = self._value_at + 2
         self._table_at = self._value_at + 1 + ActivationTable.LATENCY
@@ -265,7 +265,8 @@ class VectorPath(wiring.Component):
                 requantizer.multiplier.eq(channel.multiplier),
                 requantizer.shift.eq(channel.shift),
             ]
-            values.append(requantizer.value)
+            # Multipliers dictate where a requantiser lies: the way to those who clamp has a cycle of its own.
+            values.append(delay(m, requantizer.value, 1, f"value_{lane}"))
         return values
 
     # -- what travels beside --------------------------------------------------------------------------------

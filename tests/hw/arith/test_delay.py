@@ -9,7 +9,11 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.delay import delay, delay_in_memory
+from hw.arith.delay import RING_BITS, delay, delay_in_memory
+
+WIDTH = 2 * RING_BITS + 3
+"""Three memories, the last a narrow one."""
+FACTOR = 0x1234_5678_9ABC_DEF1
 
 
 class Both(wiring.Component):
@@ -17,7 +21,7 @@ class Both(wiring.Component):
 
     def __init__(self, cycles: int) -> None:
         self.cycles = cycles
-        super().__init__({"value": In(20), "registers": Out(20), "memory": Out(20)})
+        super().__init__({"value": In(WIDTH), "registers": Out(WIDTH), "memory": Out(WIDTH)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -34,10 +38,10 @@ def test_delays(simulate: Any, cycles: int) -> None:
 
     async def process(ctx: Any) -> None:
         for number in range(60):
-            ctx.set(both.value, number * 7919 % (1 << 20))
+            ctx.set(both.value, number * FACTOR % (1 << WIDTH))
             await ctx.tick()
             late = max(0, number + 1 - cycles)
-            expected = late * 7919 % (1 << 20) if number + 1 >= cycles else 0
+            expected = late * FACTOR % (1 << WIDTH) if number + 1 >= cycles else 0
             assert (ctx.get(both.registers), ctx.get(both.memory)) == (expected, expected), number
 
     simulate(both, process)
