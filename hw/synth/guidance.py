@@ -19,8 +19,8 @@ from hw.arith.widths import ceil_div
 from hw.synth.devices import Device
 from hw.synth.netlist import DESIGN
 
-_CELL = re.compile(r"(?:.*\.)?array\.cell_(\d+)_(\d+)\..*")
-"""Name of what lies in the array's cell of that row and column (`hw.engine.array`)."""
+_CELL = re.compile(r"(?:(?:.*\.)?array\.)?cell_(\d+)_(\d+)\..*")
+"""Name of what lies in that cell of the array (`hw.engine.array`), which may itself be the design."""
 
 GLOBAL_LOADS = 300
 """A reset with more flip-flops than this is worth one of the eight global nets that the fabric can drive."""
