@@ -208,7 +208,8 @@ def simulate(
     sources = sources or accelerator_system(machine, memory_size_for(len(contents)))
     if activity:
         sources = with_activity(sources)
-    options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions()
+    # What is not fast is short: the compiler's time counts, see BuildOptions.
+    options = BuildOptions(fast=True, optimize=3) if fast else BuildOptions(optimize=0)
     build(sources, top="system", options=options)  # what does not build leaves no folder
     with _private_folder(run_dir) as folder:
         (folder / _IMAGE).write_bytes(contents)

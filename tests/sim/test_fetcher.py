@@ -13,7 +13,14 @@ from sim.run import run_component
 
 @pytest.mark.parametrize(
     ("geometry", "rows", "columns"),
-    [("nano", 4, 4), ("nano", 2, 8), ("nano", 4, 16), ("odd", 4, 8), ("long", 1, 16)],
+    [
+        # 4 rows are in the odd geometry, 16 columns in the long one, and the whole machine is 4 x 4 elsewhere
+        pytest.param("nano", 4, 4, marks=pytest.mark.slow),
+        ("nano", 2, 8),
+        pytest.param("nano", 4, 16, marks=pytest.mark.slow),
+        ("odd", 4, 8),
+        ("long", 1, 16),
+    ],
 )
 def test_every_beat_goes_to_its_place(
     make_machine: Callable[[str, int, int], Machine], geometry: str, rows: int, columns: int
