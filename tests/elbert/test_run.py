@@ -82,6 +82,7 @@ def test_simulate_prints_utilisation_and_reasons(tmp_path):
         assert 0 < row["utilisation"] < row["bound"] <= 1
 
 
+@pytest.mark.slow  # builds with waves: those are in tests/sim/test_build.py, the error in test_machine.py
 def test_a_watchdog_is_exit_code_1_with_its_name(tmp_path):
     result = elbert("simulate", "--lengths", "9", "--watchdog", "2000", cwd=tmp_path)
     assert result.returncode == 1

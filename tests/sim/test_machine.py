@@ -217,6 +217,14 @@ def test_window_off_by_one_is_caught(planted):
     assert "exit" in found.tensor
 
 
+def test_a_watchdog_ends_the_run_by_its_name(planted):
+    machine, checkpoint, jobs, _ = planted
+    report = simulate(machine, checkpoint, jobs, watchdog=2000, waves_on_failure=False)
+    assert not report.equal
+    assert report.outcomes == []
+    assert any("ended with error WATCHDOG" in error for error in report.errors), report.errors
+
+
 @pytest.mark.slow
 def test_wrong_rounding_is_caught(planted):
     """Truncation instead of rounding, in one lane's requantiser."""

@@ -14,6 +14,7 @@ from golden_model.integer.model import GoldenModel
 from golden_model.integer.synthetic import random_checkpoint, random_sentence
 from hw.image import build_image
 from hw.params import Machine
+from sim.build import BuildOptions
 from sim.driver import policy_settings
 from sim.machine import NO_EXIT, accelerator_system, image_settings, memory_size
 from sim.run import BenchResult, run_bench
@@ -99,6 +100,7 @@ def run(
         plusargs=[f"+axi_image={folder / 'image.bin'}", f"+axi_latency={latency}"],
         test_filter=tests,
         seed=3,
+        build_options=BuildOptions(optimize=0),  # a short run: the compiler's time counts
         timeout_s=1200,
         waves_on_failure=False,
     )
