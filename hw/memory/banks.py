@@ -26,7 +26,7 @@ READ_LATENCY = 2
 """Cycles from an address to its word: memory, register."""
 GROUPED_READ_LATENCY = 1 + READ_LATENCY
 """Of a memory in groups, before which addresses have a register too."""
-NEIGHBOURS = 8
+NEIGHBOURS = 32
 """Memories that one register of an address or an enable reaches."""
 
 

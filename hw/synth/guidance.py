@@ -94,9 +94,10 @@ def guide(netlist: Mapping[str, Any], device: Device) -> Guidance:
 def array_sites(places: Iterable[tuple[int, int]], device: Device) -> dict[tuple[int, int], str]:
     """Sites of the multipliers of an array.
 
-    Each row of sites takes whole rows of the array if they fit, and goes through them column by column: a
-    column's operand is needed by all rows at once, and a sum drains from column to column. Sites that stay
-    free are spread among them.
+    Each row of sites takes whole rows of the array if they fit, one beside the other: a sum drains from cell
+    to cell along a row, and the vector path's lanes, at the rows' ends, then lie all over the device. (All
+    rows together, column by column, bring them to one edge, where wires run out.) Sites that stay free are
+    spread among them.
 
     Args:
         places: row and column of each cell; at most as many as the device has multipliers.
@@ -114,5 +115,5 @@ def array_sites(places: Iterable[tuple[int, int]], device: Device) -> dict[tuple
     return {
         place: line[i * len(line) // len(share)]
         for line, share in zip(lines, shares, strict=True)
-        for i, place in enumerate(sorted(share, key=lambda place: (place[1], place[0])))
+        for i, place in enumerate(share)
     }
