@@ -57,8 +57,9 @@ def test_everything_is_written(model: Path, tmp_path: Path) -> None:
         assert words in text
     # kept logits, no exits asked for: the rest is the same
     code, text, _ = run(
-        model / "float", "--model", model, "--limit", 5, "--exits", 0, "--output", output, "--quiet"
-    )
+        model / "float", "--model", model, "--limit", 5, "--exits", 0, "--output", output, "--quiet",
+        "--figures", "svg",
+    )  # fmt: skip
     assert (code, text) == (0, "")
     again = json.loads((output / "quantisation.json").read_text())
     assert again["checkpoints"][0]["tensors"] == result["checkpoints"][0]["tensors"]
@@ -121,8 +122,10 @@ def test_integers_of_another_float_model_are_told(model: Path, tmp_path: Path) -
     facts = checkpoint.metadata | {"provenance": {"float_sha256": "f" * 64}}
     IntegerCheckpoint(checkpoint.config, checkpoint.tensors, facts).save(model / "integer")
     code, text, _ = run(
-        model / "float", "--model", model, "--limit", 1, "--exits", 0, "--output", tmp_path, "--quiet",
-        "--figures", "svg",
+        model / "float", "--model", model, "--limit", 1, "--exits", 0, "--output", tmp_path / "report",
+        "--quiet", "--figures", "svg",
     )  # fmt: skip
     assert code == 0
+    # one checkpoint, no exits, no ablation: no figure of them
+    assert {file.stem for file in (tmp_path / "report").glob("*.svg")} == {"heatmap", "weights"}
     assert "was made from another float model (ffffffffffffffff)" in text

@@ -53,7 +53,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(float_folder: Path, tmp_path: 
     output = tmp_path / "out"
     arguments = [
         float_folder, "--model", float_folder, "--ablation", "--samples", 20, "--quality", 2, "--limit", 12,
-        "--output", output, "--quiet",
+        "--output", output, "--quiet", "--figures", "svg",
     ]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "elbert", "study", "bits", *map(str, arguments)])
     points = output / "points"

@@ -50,7 +50,8 @@ def test_run_answers_with_the_bundled_model(installed: Path, tmp_path: Path):
 
 
 def test_study_runs_from_the_published_logits(installed: Path, tmp_path: Path):
-    options = ("--bootstrap", "20", "--splits", "3")
+    # the logits are read whole before they are cut
+    options = ("--limit", "60", "--bootstrap", "20", "--splits", "3", "--figures", "svg")
     call(installed.with_name("elbert"), "study", "exits", "--task", "sst2", *options, cwd=tmp_path)
     found = json.loads((tmp_path / "runs/study/exits/sst2/study.json").read_text())
     assert found["missing"] == []

@@ -627,7 +627,7 @@ def test_the_command_from_runs_and_table_to_figures(
     # the logits alone, without any checkpoint, give the same study
     shutil.rmtree(tmp_path / "methods")
     shutil.rmtree(tmp_path / "cache")
-    code, _, error = run(*common, "--quiet")
+    code, _, error = run(*common, "--quiet", "--figures", "svg")
     assert code == 0, error
     result = json.loads(file.read_text())
     assert set(result["origins"].values()) == {"published"}
